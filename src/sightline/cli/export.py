@@ -1,0 +1,146 @@
+"""`sightline export --weights W -o model.onnx`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sightline.card import PIXELS, ImageInput, ModelCard, VectorOutput, pixels_named
+from sightline.cli.model_arguments import positive, size_hw
+from sightline.errors import BackendError, ConfigError
+from sightline.runtime.backend import missing_package
+
+if TYPE_CHECKING:
+    from sightline.deploy.export import ExportPlan
+    from sightline.nets.osnet import OSNet
+
+PERSON_SIZE_HW = (256, 128)
+PRESETS = ("sightline", "ascend", "deepstream")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("-w", "--weights", type=Path, help="the checkpoint to export")
+    source.add_argument("--untrained", action="store_true", help="export random weights of --arch, to try things")
+    source.add_argument("--embed-weights", type=Path, metavar="ONNX", help="make an ONNX with a .data file one file")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file to write")
+    parser.add_argument("-a", "--arch", help="the network (default: told from the checkpoint)")
+    form = parser.add_argument_group("what is written")
+    form.add_argument("--preset", choices=PRESETS, default="sightline", help="names and habits of the destination")
+    form.add_argument("--fold", choices=("none", "float", "uint8"), help="put the normalisation into the graph")
+    form.add_argument("--batch", type=positive, help="fix the batch (default: any)")
+    form.add_argument("--opset", type=positive, help="ONNX opset (default: the preset's)")
+    form.add_argument("--l2", action=argparse.BooleanOptionalAction, help="L2-normalise the vectors in the graph")
+    facts = parser.add_argument_group("what a checkpoint without a card does not say")
+    facts.add_argument("--pixels", choices=tuple(PIXELS), help="the pixels it was trained on (default: torchreid)")
+    facts.add_argument("--size", type=size_hw, metavar="HEIGHTxWIDTH", help="its image size (default: 256x128)")
+    facts.add_argument("--img-height", type=positive, help="the height of --size alone")
+    facts.add_argument("--img-width", type=positive, help="the width of --size alone")
+    facts.add_argument("--trained-on", default="", help="noted in the card")
+    facts.add_argument("--licence", default="", help="noted in the card")
+    parser.add_argument("--partial", action="store_true", help="accept weights that do not fill the network")
+    parser.add_argument("--unsafe-pickle", action="store_true", help="load a checkpoint that may run code")
+    parser.add_argument("--seed", type=int, default=0, help="of --untrained")
+    parser.add_argument("--verify", action="store_true", help="accepted for older scripts: a file is always verified")
+    parser.epilog = "The file is run against PyTorch before it gets its name; one that disagrees is not left behind."
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.embed_weights is not None:
+        return _embed_weights(args)
+    _require("torch", "onnx", "onnxslim")
+    from sightline.deploy.export import export_osnet
+
+    net, card = _source(args)
+    card = _probed(net, card)
+    plan = _plan(args)
+    verification = export_osnet(net, args.output, card=card, plan=plan)
+    size = args.output.stat().st_size / 1e6
+    image = plan.card_for(card).image
+    print(f"{args.output}: {card.arch}, {size:.2f} MB, opset {plan.preset.opset}, one file")
+    print(f"verified against PyTorch on {verification}")
+    if image is not None:
+        print(f"feed it {image.layout} {image.dtype}, {image.feed}")
+    return 0
+
+
+def _embed_weights(args: argparse.Namespace) -> int:
+    _require("onnx")
+    from sightline.deploy.onnx_weights import embed_weights
+
+    embed_weights(args.embed_weights, args.output)
+    print(f"{args.output}: one file of {args.output.stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+def _require(*modules: str) -> None:
+    for module in modules:
+        reason = missing_package(module, "'sightline[export]'")
+        if reason:
+            raise BackendError(f"exporting needs more than running: {reason}")
+
+
+def _source(args: argparse.Namespace) -> tuple[OSNet, ModelCard]:
+    """The network to export, filled, and the card that describes it."""
+    from sightline.nets.checkpoint import guess_arch, load_into, read_checkpoint, weights_fingerprint
+    from sightline.nets.osnet import build_osnet
+
+    if args.untrained:
+        if args.arch is None:
+            raise ConfigError("--untrained needs --arch, the network to draw; e.g. --arch osnet_x0_25")
+        net = build_osnet(args.arch, seed=args.seed)
+        card = replace(_said(args, args.arch), weights="untrained")
+    else:
+        checkpoint = read_checkpoint(args.weights, allow_pickle=args.unsafe_pickle)
+        arch = args.arch or guess_arch(checkpoint.state)
+        if arch is None:
+            raise ConfigError(f"{args.weights}: the network cannot be told from its tensors; name it with --arch")
+        net = build_osnet(arch)
+        print(f"{args.weights}: {arch}, {load_into(net, checkpoint, partial=args.partial)}")
+        card = checkpoint.card or _said(args, arch)
+    return net, replace(card, fingerprint=weights_fingerprint(net.state_dict()))
+
+
+def _said(args: argparse.Namespace, arch: str) -> ModelCard:
+    """The card of weights that carry none, from the flags; a default that is used is said."""
+    height, width = args.size or PERSON_SIZE_HW
+    size = (args.img_height or height, args.img_width or width)
+    if args.pixels is None:
+        print(
+            "no card: taken as trained on torchreid pixels (ImageNet mean and std, RGB); else pass --pixels",
+            file=sys.stderr,
+        )
+    image = ImageInput("input", size, pixels_named(args.pixels or "torchreid"))
+    imagenet = args.weights is not None and "imagenet" in args.weights.name
+    return ModelCard(
+        task="reid",
+        arch=arch,
+        image=image,
+        output=VectorOutput("features", 512),
+        weights="imagenet" if imagenet else "unknown",
+        trained_on=args.trained_on,
+        licence=args.licence,
+    )
+
+
+def _plan(args: argparse.Namespace) -> ExportPlan:
+    from sightline.deploy import export
+
+    preset = export.PRESETS[args.preset]
+    asked = {"fold": args.fold, "opset": args.opset, "l2": args.l2}
+    preset = replace(preset, **{name: value for name, value in asked.items() if value is not None})
+    return export.ExportPlan(preset, batch=args.batch)
+
+
+def _probed(net: OSNet, card: ModelCard) -> ModelCard:
+    """The card, saying `trained` only of weights that tell painted strangers apart."""
+    from sightline.deploy.export import probe_network
+
+    if card.weights != "unknown":
+        return card
+    probe = probe_network(net, card)
+    print(f"probe: {probe}", file=sys.stdout if probe.tells_apart else sys.stderr)
+    return replace(card, weights="trained") if probe.tells_apart else card
