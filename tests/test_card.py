@@ -272,6 +272,15 @@ def test_the_face_preset_spans_minus_one_to_one() -> None:
     assert [(0 - preset.mean[0]) / preset.std[0], (255 - preset.mean[0]) / preset.std[0]] == [-1, 1]
 
 
+def test_the_scaling_of_the_deepstream_guide_keeps_a_name_of_its_own() -> None:
+    scale, offset = 0.0078431372549, 127.5  # as its configuration file writes them
+    preset = pixels_named("deepstream-guide")
+    for value in (0.0, 64.0, 255.0):
+        assert (value - preset.mean[0]) / preset.std[0] == pytest.approx(scale * (value - offset))
+    assert preset.color == "RGB"
+    assert preset != pixels_named("torchreid")
+
+
 def test_an_unknown_preset_is_named_with_the_known_ones() -> None:
     with pytest.raises(CardError, match="no pixel preset 'imagenet'; expected one of torchreid, face, "):
         pixels_named("imagenet")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import glob
 import math
 import os
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -27,20 +29,35 @@ MIN_SIDE = 4  # fewer pixels than this hold nobody; a 1×1 image is a placeholde
 def image_files(source: str) -> list[Path]:
     """The image files a user means by a file, a folder (searched to the bottom) or a glob, sorted by path.
 
-    Hidden files are left out: they are thumbnails and resource forks. Raises `ImageError` when there is nothing.
+    Hidden files and folders are left out: they are thumbnails and resource forks. Raises `ImageError` when there is
+    nothing, and for a folder that may not be read: leaving its images out in silence would be worse.
     """
-    path = Path(source).expanduser()
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        walked = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
-        found = sorted(file for file in walked if _looks_like_image(file))
-    else:
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if _looks_like_image(Path(name)))  # noqa: PTH207 - absolute patterns
+    try:
+        path = Path(source).expanduser()
+        if path.is_file():
+            return [path]
+        found = sorted(file for file in _files_in(path) if _looks_like_image(file))
+    except (OSError, RuntimeError) as exc:  # a RuntimeError is `~name` where nobody has that name
+        raise ImageError(f"cannot look for images in {source}: {exc}") from exc
     if not found:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
         raise ImageError(f"no images in {source}: expected a file, a folder or a glob with any of {kinds}")
     return found
+
+
+def _files_in(source: Path) -> Iterator[Path]:
+    """All files below a folder, or all that match a glob."""
+    if not source.is_dir():
+        matches = map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+        yield from (match for match in matches if not match.is_dir())
+        return
+    for parent, folders, names in os.walk(source, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent) / name for name in names)
+
+
+def _raise(exc: OSError) -> None:
+    raise exc
 
 
 def _looks_like_image(path: Path) -> bool:
@@ -54,27 +71,44 @@ def read_image(path: Path) -> Image:
     three equal channels, 16 bits are scaled to 8, CMYK and palettes are converted, transparency is composited on black,
     EXIF rotation is applied. Raises `ImageError` for anything else: empty, truncated, animated, too small, no image.
     """
+    content = _content(path)
     try:
-        with PillowImage.open(path) as picture:
+        with PillowImage.open(BytesIO(content)) as picture:
             _require_still(picture, path)
-            upright = ImageOps.exif_transpose(picture)
-            rgb = _to_rgb(upright)
+            rgb = _to_rgb(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError as exc:
-        reason = "is empty (0 bytes)" if path.stat().st_size == 0 else "is not an image this Pillow can read"
-        raise ImageError(f"{path} {reason}") from exc
-    except FileNotFoundError as exc:
-        raise ImageError(f"{path} does not exist") from exc
+        raise ImageError(f"{path} is not an image this Pillow can read") from exc
     except PillowImage.DecompressionBombError as exc:
         raise ImageError(f"{path} is too large to be a crop: {exc}") from exc
-    except (OSError, SyntaxError, ValueError) as exc:  # Pillow's plugins raise all three on broken files
-        raise ImageError(f"{path} is corrupt: {exc}") from exc
+    except ImageError:
+        raise
+    except _BROKEN as exc:
+        raise ImageError(f"{path} cannot be decoded: {exc}") from exc
     return require_image(np.ascontiguousarray(np.asarray(rgb)[:, :, ::-1]), name=str(path))
+
+
+# What Pillow's plugins let out of broken files, which differs by format and version.
+_BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            raise ImageError(f"{path} is not a file; expected an image")
+        content = path.read_bytes()
+    except FileNotFoundError as exc:
+        raise ImageError(f"{path} does not exist") from exc
+    except OSError as exc:
+        raise ImageError(f"{path} cannot be read: {exc.strerror}") from exc
+    if not content:
+        raise ImageError(f"{path} is empty (0 bytes)")
+    return content
 
 
 def _require_still(picture: PillowImage.Image, path: Path) -> None:
     count = getattr(picture, "n_frames", 1)
     if count > 1 and picture.format != "MPO":  # MPO: a JPEG with an embedded preview
-        raise ImageError(f"{path} is animated ({count} frames); expected a still image: extract the frames first")
+        raise ImageError(f"{path} holds {count} pictures, an animation or pages; expected one: extract them first")
 
 
 def _to_rgb(picture: PillowImage.Image) -> PillowImage.Image:

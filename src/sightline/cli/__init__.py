@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
+from typing import NoReturn
 
 from sightline._version import __version__
 from sightline.errors import SightlineError
@@ -28,23 +32,63 @@ INTERRUPTED = 130  # the shell's convention for Ctrl-C
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. An error of ours becomes one line on stderr and exit code 1."""
-    args = _parse(list(sys.argv[1:] if argv is None else argv))
-    logging.basicConfig(format="sightline: %(message)s", level=_log_level(args), stream=sys.stderr)
+    _print_anything()
     try:
+        exit_code = _run(list(sys.argv[1:] if argv is None else argv))
+        if sys.stdout is not None:  # it is None where the caller closed it
+            sys.stdout.flush()
+    except BrokenPipeError:  # `sightline … | head`: the reader has seen enough
+        _discard_output()
+        return 0
+    except OSError as exc:
+        if exc.filename is not None:
+            return _fail(str(exc))
+        _discard_output()
+        return _fail(f"cannot write to standard output: {exc.strerror}")
+    return exit_code
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        args = _parse(argv)
+        _configure_messages(args)
         return int(args.run(args))
     except SightlineError as exc:
-        print(f"sightline: error: {exc}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # `sightline … | head`: the reader has seen enough
-        sys.stderr.close()
-        return 0
+        return _fail(str(exc))
     except KeyboardInterrupt:
         print("sightline: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except SystemExit as exc:  # argparse, after --help or a wrong flag; the help is not flushed yet
+        return exc.code if isinstance(exc.code, int) else 0
+
+
+def _fail(message: str) -> int:
+    print(f"sightline: error: {message}", file=sys.stderr)
+    return 1
+
+
+def _print_anything() -> None:
+    """A terminal that lacks a character gets its escape; by default Python would stop with a traceback."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """Python flushes stdout again as it exits; this time into nothing, so that it has nothing to complain of."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line too: the usage of a verb with all its flags would push it out of sight."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"sightline: error: {message}; see `{self.prog} --help`\n")
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="sightline", description="Who is that, and where is the ball.")
+    parser = _Parser(prog="sightline", description="Who is that, and where is the ball.")
     parser.add_argument("--version", action="version", version=f"sightline {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     wanted = argv[0] if argv else ""
@@ -64,7 +108,10 @@ def _load_verb(name: str, parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=module.run)
 
 
-def _log_level(args: argparse.Namespace) -> int:
-    if args.verbose:
-        return logging.DEBUG
-    return logging.ERROR if args.quiet else logging.INFO
+def _configure_messages(args: argparse.Namespace) -> None:
+    """Ours at the level asked for; those of other libraries only where they are asked for, or are errors."""
+    logging.basicConfig(format="sightline: %(message)s", level=logging.ERROR, stream=sys.stderr)
+    chosen = logging.DEBUG if args.verbose else logging.ERROR if args.quiet else logging.INFO
+    logging.getLogger("sightline").setLevel(chosen)
+    if not (args.verbose or sys.warnoptions):
+        warnings.simplefilter("ignore")

@@ -54,8 +54,11 @@ def _embed_pending(
     embedder: Embedder, journal: FeatureJournal, paths: Sequence[Path], args: argparse.Namespace
 ) -> None:
     pending = journal.pending(paths)
-    if len(pending) < len(paths):
-        print(f"continuing: {len(paths) - len(pending)} of {len(paths)} images are already done", file=sys.stderr)
+    if len(pending) < len(paths) and not args.quiet:
+        print(
+            f"sightline: continuing: {len(paths) - len(pending)} of {len(paths)} images are already done",
+            file=sys.stderr,
+        )
     for item in _with_progress(embedder.embed_files(pending), len(pending), quiet=args.quiet):
         if item.reason and args.on_error == "stop":
             raise ImageError(item.reason)
@@ -91,6 +94,7 @@ def _meta(embedder: Embedder) -> dict[str, Any]:
         "backend": session.backend,
         "device": session.device,
         "precision": session.precision,
+        "fallbacks": [str(attempt) for attempt in session.fallbacks],
     }
 
 
@@ -106,7 +110,9 @@ def _tell_interrupted(output: Path, journal: FeatureJournal, paths: Sequence[Pat
 
 def _tell_finished(args: argparse.Namespace, session: Session, embedded: int, skipped: int) -> int:
     where = f"{session.backend} ({session.device}, {session.precision})"
-    print(f"{args.output}: {embedded} vectors from {session.path.name} on {where}")
+    if not args.quiet:
+        print(f"{args.output}: {embedded} vectors from {session.path.name} on {where}")
     if skipped:
-        print(f"sightline: {skipped} images could not be read and are not in it", file=sys.stderr)
+        total = embedded + skipped
+        print(f"sightline: {skipped} of {total} images could not be read and are not in {args.output}", file=sys.stderr)
     return SOME_SKIPPED if skipped else 0

@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.card import PIXELS, ImageInput, ModelCard, VectorOutput, pixels_named
+from sightline.card import PIXELS, ImageInput, ModelCard, pixels_named
 from sightline.cli.model_arguments import positive, size_hw
 from sightline.errors import BackendError, ConfigError
 from sightline.runtime.backend import missing_package
+from sightline.runtime.cards import Claims, with_claims
 
 if TYPE_CHECKING:
     from sightline.deploy.export import ExportPlan
+    from sightline.nets.checkpoint import Checkpoint
     from sightline.nets.osnet import OSNet
 
 PERSON_SIZE_HW = (256, 128)
@@ -28,6 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--embed-weights", type=Path, metavar="ONNX", help="make an ONNX with a .data file one file")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file to write")
     parser.add_argument("-a", "--arch", help="the network (default: told from the checkpoint)")
+    parser.add_argument("--reid-dim", type=positive, help="numbers in a vector (default: the checkpoint's, or 512)")
+    parser.add_argument("--num-classes", type=positive, help="accepted for older scripts: no classifier is exported")
     form = parser.add_argument_group("what is written")
     form.add_argument("--preset", choices=PRESETS, default="sightline", help="names and habits of the destination")
     form.add_argument("--fold", choices=("none", "float", "uint8"), help="put the normalisation into the graph")
@@ -43,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     facts.add_argument("--licence", default="", help="noted in the card")
     parser.add_argument("--partial", action="store_true", help="accept weights that do not fill the network")
     parser.add_argument("--unsafe-pickle", action="store_true", help="load a checkpoint that may run code")
-    parser.add_argument("--seed", type=int, default=0, help="of --untrained")
+    parser.add_argument("--seed", type=int, default=0, help="of --untrained, and of what --partial leaves unfilled")
     parser.add_argument("--verify", action="store_true", help="accepted for older scripts: a file is always verified")
     parser.epilog = "The file is run against PyTorch before it gets its name; one that disagrees is not left behind."
 
@@ -54,12 +58,12 @@ def run(args: argparse.Namespace) -> int:
     _require("torch", "onnx", "onnxslim")
     from sightline.deploy.export import export_osnet
 
+    plan = _plan(args)
     net, card = _source(args)
     card = _probed(net, card)
-    plan = _plan(args)
     verification = export_osnet(net, args.output, card=card, plan=plan)
     size = args.output.stat().st_size / 1e6
-    image = plan.card_for(card).image
+    image = plan.card_for(card, net).image
     print(f"{args.output}: {card.arch}, {size:.2f} MB, opset {plan.preset.opset}, one file")
     print(f"verified against PyTorch on {verification}")
     if image is not None:
@@ -85,45 +89,68 @@ def _require(*modules: str) -> None:
 
 def _source(args: argparse.Namespace) -> tuple[OSNet, ModelCard]:
     """The network to export, filled, and the card that describes it."""
-    from sightline.nets.checkpoint import guess_arch, load_into, read_checkpoint, weights_fingerprint
+    from sightline.nets.checkpoint import read_checkpoint, weights_fingerprint
     from sightline.nets.osnet import build_osnet
 
-    if args.untrained:
-        if args.arch is None:
-            raise ConfigError("--untrained needs --arch, the network to draw; e.g. --arch osnet_x0_25")
-        net = build_osnet(args.arch, seed=args.seed)
+    if args.weights is not None:
+        net, card = _filled(args, read_checkpoint(args.weights, allow_pickle=args.unsafe_pickle))
+    elif args.arch is not None:
+        net = build_osnet(args.arch, feature_dim=args.reid_dim or 512, seed=args.seed)
         card = replace(_said(args, args.arch), weights="untrained")
     else:
-        checkpoint = read_checkpoint(args.weights, allow_pickle=args.unsafe_pickle)
-        arch = args.arch or guess_arch(checkpoint.state)
-        if arch is None:
-            raise ConfigError(f"{args.weights}: the network cannot be told from its tensors; name it with --arch")
-        net = build_osnet(arch)
-        print(f"{args.weights}: {arch}, {load_into(net, checkpoint, partial=args.partial)}")
-        card = checkpoint.card or _said(args, arch)
+        raise ConfigError("--untrained needs --arch, the network to draw; e.g. --arch osnet_x0_25")
     return net, replace(card, fingerprint=weights_fingerprint(net.state_dict()))
+
+
+def _filled(args: argparse.Namespace, checkpoint: Checkpoint) -> tuple[OSNet, ModelCard]:
+    from sightline.nets.checkpoint import guess_arch, load_into
+    from sightline.nets.osnet import build_osnet, feature_dim_in
+
+    arch = args.arch or guess_arch(checkpoint.state)
+    if arch is None:
+        raise ConfigError(f"{args.weights}: the network cannot be told from its tensors; name it with --arch")
+    net = build_osnet(arch, feature_dim=args.reid_dim or feature_dim_in(checkpoint.state), seed=args.seed)
+    coverage = load_into(net, checkpoint, partial=args.partial)
+    print(f"{args.weights}: {arch}, {coverage}")
+    card = _said(args, arch) if checkpoint.card is None else _confirmed(args, checkpoint.card)
+    if not coverage.complete and card.weights == "trained":  # what was said of the whole is not true of a part
+        card = replace(card, weights="unknown", thresholds=())
+    return net, replace(card, arch=arch)
+
+
+def _confirmed(args: argparse.Namespace, card: ModelCard) -> ModelCard:
+    """The checkpoint's own card, and what the flags add to it. A flag that contradicts it is a `CardError`."""
+    size = _size_said(args, known=None if card.image is None else card.image.size_hw)
+    said = with_claims(card, Claims(args.pixels, size), origin=str(args.weights))
+    return replace(said, trained_on=args.trained_on or card.trained_on, licence=args.licence or card.licence)
 
 
 def _said(args: argparse.Namespace, arch: str) -> ModelCard:
     """The card of weights that carry none, from the flags; a default that is used is said."""
-    height, width = args.size or PERSON_SIZE_HW
-    size = (args.img_height or height, args.img_width or width)
-    if args.pixels is None:
+    if args.pixels is None and args.weights is not None:
         print(
             "no card: taken as trained on torchreid pixels (ImageNet mean and std, RGB); else pass --pixels",
             file=sys.stderr,
         )
+    size = _size_said(args, known=PERSON_SIZE_HW)
     image = ImageInput("input", size, pixels_named(args.pixels or "torchreid"))
-    imagenet = args.weights is not None and "imagenet" in args.weights.name
+    imagenet = args.weights is not None and "imagenet" in args.weights.name.lower()
     return ModelCard(
         task="reid",
         arch=arch,
         image=image,
-        output=VectorOutput("features", 512),
         weights="imagenet" if imagenet else "unknown",
         trained_on=args.trained_on,
         licence=args.licence,
     )
+
+
+def _size_said(args: argparse.Namespace, *, known: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The image size by the flags; where they leave a side open, the known one's."""
+    if not (args.size or args.img_height or args.img_width):
+        return known
+    height, width = args.size or known or PERSON_SIZE_HW
+    return args.img_height or height, args.img_width or width
 
 
 def _plan(args: argparse.Namespace) -> ExportPlan:

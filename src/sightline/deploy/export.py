@@ -7,25 +7,26 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from sightline.card import CARD_KEY, ImageInput, ModelCard, Pixels, VectorOutput
 from sightline.deploy.onnx_weights import opened
-from sightline.errors import ExportError
-from sightline.files import replacing
+from sightline.errors import ConfigError, ExportError
+from sightline.files import output_error, replacing
 from sightline.images import prepare
 from sightline.nets.osnet import OSNet
 from sightline.reid.embedder import Embedder
 from sightline.reid.probe import Probe, painted_strangers, probe_weights
 from sightline.runtime.backend import Request
 from sightline.runtime.session import Session, run_batched
-from sightline.runtime.torch import FEATURE_DIM, INPUT, OUTPUT, TorchEngine
+from sightline.runtime.torch import INPUT, OUTPUT, TorchEngine
 from sightline.types import FloatArray, Image
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ Fold = Literal["none", "float", "uint8"]
 
 SMALLEST_COSINE = 0.99999
 LARGEST_DIFFERENCE = 1e-4  # of the largest value in the vector
+OPSETS = range(9, 21)  # what torch's tracing exporter writes; beyond, it prints its whole graph and fails
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Preset:
     l2: bool
     opset: int
     fold: Fold = "none"
+
+    def __post_init__(self) -> None:
+        if self.opset not in OPSETS:
+            raise ConfigError(f"cannot write ONNX opset {self.opset}; expected {OPSETS[0]} to {OPSETS[-1]}")
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -70,18 +76,16 @@ class ExportPlan:
     preset: Preset = PRESETS["sightline"]
     batch: int | None = None  # None: any
 
-    def card_for(self, card: ModelCard) -> ModelCard:
+    def card_for(self, card: ModelCard, net: OSNet) -> ModelCard:
         """The card of the file to be written; `card` says what the network was trained on."""
-        dim = FEATURE_DIM if card.output is None else card.output.dim
-        output = VectorOutput(self.preset.output_name, dim, normalised=self.preset.l2)
+        output = VectorOutput(self.preset.output_name, net.feature_dim, normalised=self.preset.l2)
         return replace(card, image=self._image(_described(card)), output=output)
 
     def _image(self, trained: ImageInput) -> ImageInput:
         bytes_in = self.preset.fold == "uint8"
-        return ImageInput(
-            self.preset.input_name,
-            trained.size_hw,
-            trained.pixels,
+        return replace(
+            trained,
+            name=self.preset.input_name,
             folded=self.preset.fold != "none",
             fed_color="BGR" if bytes_in else None,
             layout="NHWC" if bytes_in else "NCHW",
@@ -117,10 +121,10 @@ def export_osnet(net: OSNet, target: Path, *, card: ModelCard, plan: ExportPlan)
     The file is run against PyTorch first. Raises `ExportError`, leaving nothing behind, when the two disagree.
     """
     net = copy.deepcopy(net).eval().cpu()
-    written = plan.card_for(card)
-    model = _simplified(_traced(net, written, plan))
-    _set(model, CARD_KEY, written.to_json())
+    written = plan.card_for(card, net)
     with replacing(target) as temporary:
+        model = _simplified(_traced(net, written, plan))
+        _set(model, CARD_KEY, written.to_json())
         temporary.write_bytes(model.SerializeToString())
         verification = verify(temporary, net, written)
         if not verification.passed:
@@ -131,15 +135,14 @@ def export_osnet(net: OSNet, target: Path, *, card: ModelCard, plan: ExportPlan)
 def probe_network(net: OSNet, card: ModelCard) -> Probe:
     """Whether the weights about to be exported tell people apart, before anything is written."""
     engine = TorchEngine(net, Request(device="cpu"))
-    spoken = replace(card, image=replace(_described(card), name=INPUT), output=VectorOutput(OUTPUT, FEATURE_DIM))
+    spoken = replace(card, image=replace(_described(card), name=INPUT), output=VectorOutput(OUTPUT, net.feature_dim))
     return probe_weights(Embedder(Session(engine, card=spoken, path=Path(card.arch), backend="torch")))
 
 
 def _described(card: ModelCard) -> ImageInput:
     if card.image is None or card.image.pixels is None or card.image.size_hw is None:
-        raise ExportError(
-            f"cannot export {card.arch}: its card leaves open {', '.join(card.unknowns()) or 'its input'}"
-        )
+        open_questions = [question for question in card.unknowns() if "--" in question]
+        raise ExportError(f"cannot export {card.arch}: its card leaves open {', '.join(open_questions) or 'its input'}")
     return card.image
 
 
@@ -155,6 +158,7 @@ class _Raw(nn.Module):
     def __init__(self, net: OSNet, card: ModelCard) -> None:
         super().__init__()
         self.net = net
+        self._fuse_head()
         self.l2 = _is_l2(card)
         self.image = _described(card)
         if self.image.folded and self.image.pixels is not None:
@@ -168,6 +172,11 @@ class _Raw(nn.Module):
         vectors: Tensor = self.net(images)
         return nn.functional.normalize(vectors, dim=1) if self.l2 else vectors
 
+    def _fuse_head(self) -> None:
+        """Put the last batch norm into the linear layer; torch's exporter does so behind convolutions only."""
+        linear, norm, relu = self.net.fc
+        self.net.fc = nn.Sequential(fuse_linear_bn_eval(cast(nn.Linear, linear), cast(nn.BatchNorm1d, norm)), relu)
+
     def _fold(self, pixels: Pixels, *, flip: bool) -> None:
         mean = torch.tensor(pixels.mean).reshape(1, 3, 1, 1)
         stem = self.net.conv1.get_parameter("conv.weight")
@@ -177,17 +186,26 @@ class _Raw(nn.Module):
 
 
 def _traced(net: OSNet, card: ModelCard, plan: ExportPlan) -> onnx.ModelProto:
+    try:
+        return _trace(_Raw(copy.deepcopy(net), card).eval(), plan)
+    except OSError as exc:
+        raise output_error(Path(gettempdir(), "traced.onnx"), exc) from exc
+    except RuntimeError as exc:  # a size too small for the network
+        reason = str(exc).partition("\n")[0]
+        raise ExportError(f"torch cannot trace {card.arch} on {_described(card).size_hw} images: {reason}") from exc
+
+
+def _trace(net: _Raw, plan: ExportPlan) -> onnx.ModelProto:
     import onnx
 
-    image = _described(card)
-    example = torch.from_numpy(np.repeat(prepare([painted_strangers(1)[0]], image), plan.batch or 1, axis=0))
+    example = torch.from_numpy(np.repeat(prepare(painted_strangers(1), net.image), plan.batch or 1, axis=0))
     names = (plan.preset.input_name, plan.preset.output_name)
     open_batch = {name: {0: "batch"} for name in names} if plan.batch is None else None
     with TemporaryDirectory() as folder, torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of its own deprecation: docs/decisions/0003
         traced = Path(folder, "traced.onnx")
         torch.onnx.export(
-            _Raw(copy.deepcopy(net), card).eval(),
+            net,
             (example,),
             traced,
             input_names=[names[0]],
@@ -237,8 +255,9 @@ def _in_groups(session: Session, feeds: FloatArray, size: int) -> FloatArray:
 
 def _compared(expected: FloatArray, runs: list[FloatArray], *, batches: tuple[int, int]) -> Verification:
     scale = max(float(np.abs(expected).max()), 1e-12)
-    difference = max(float(np.abs(run - expected).max()) for run in runs) / scale
-    cosine = min(float(_cosines(expected, run).min()) for run in runs)
+    # NumPy's max and min, unlike Python's, keep the NaN of any run.
+    difference = float(np.abs(np.stack(runs) - expected).max()) / scale
+    cosine = float(np.min([_cosines(expected, run) for run in runs]))
     return Verification(len(expected), batches, difference, cosine)
 
 

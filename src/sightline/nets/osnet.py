@@ -100,6 +100,12 @@ def build_osnet(
         return OSNet(spec, num_classes=num_classes, feature_dim=feature_dim, loss=loss)
 
 
+def feature_dim_in(state: Mapping[str, Tensor]) -> int:
+    """The `feature_dim` of the network these weights are of, told by its last layer; the published 512 without one."""
+    last = state.get("fc.0.weight")
+    return 512 if last is None or last.ndim != 2 or last.numel() == 0 else last.shape[0]
+
+
 class OSNet(nn.Module):
     """Images (N, 3, H, W), normalised as the weights expect, to vectors (N, feature_dim) that are not L2-normalised."""
 
@@ -107,6 +113,7 @@ class OSNet(nn.Module):
         super().__init__()
         self.spec = spec
         self.loss = loss
+        self.feature_dim = feature_dim
         stem, *widths = spec.channels
         self.conv1 = _conv(3, stem, kernel=7, stride=2, norm=_BATCH if spec.family == "plain" else _INSTANCE)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)

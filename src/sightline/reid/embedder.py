@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.card import ImageInput, VectorOutput
+from sightline.card import PIXELS, ImageInput, VectorOutput
 from sightline.errors import CardError, ImageError, ModelOutputError
-from sightline.images import MIN_SIDE, prepare, read_image
+from sightline.images import MIN_SIDE, prepare, read_image, resize
 from sightline.runtime.session import Session, run_part
 from sightline.types import Embeddings, FloatArray, Image
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 # Identities in the public person training sets, and classes in ImageNet: an output this wide is a classifier's.
 CLASSIFIER_WIDTHS = frozenset({702, 751, 767, 1000, 1041, 4101})
 READ_AHEAD = 64  # images decoded before the model asks for them; bounds the memory of any number of files
+LARGE = 1 << 20  # pixels of an image that is not kept at its full size until then
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +59,11 @@ class Embedder:
         grey = np.full((MIN_SIDE, MIN_SIDE, 3), 128, np.uint8)
         return int(self.embed([grey]).vectors.shape[1])
 
-    def embed(self, crops: Sequence[Image]) -> Embeddings:
+    def embed(self, crops: Sequence[Image], *, names: Sequence[str] = ()) -> Embeddings:
         """One L2-normalised vector per crop, (N, D). Any number of crops, none included.
 
-        Crops are prepared on the lane that runs them, so the processor never waits for either.
+        `names`, one a crop, is what an error calls them instead of their number. Crops are prepared on the lane that
+        runs them, so the processor never waits for either.
         """
         if len(crops) == 0:
             return self._embeddings(np.empty((0, self.dim), np.float32))
@@ -72,7 +74,7 @@ class Embedder:
         def vectors_of(part: range) -> FloatArray:
             feeds = {self.image.name: prepare([crops[index] for index in part], self.image)}
             vectors = run_part(self.session, feeds, run=run)[self.output.name]
-            return self._normalised(vectors, first=part.start)
+            return self._normalised(vectors, names=names[part.start : part.stop] or [f"image {i}" for i in part])
 
         return self._embeddings(np.concatenate(self.session.map_on_lanes(vectors_of, parts)))
 
@@ -80,22 +82,34 @@ class Embedder:
         """The images of any number of files, in order, in bounded memory. An image that cannot be read has a reason."""
         waiting = iter(paths)
         with ThreadPoolExecutor(max_workers=2, thread_name_prefix="sightline-read") as readers:
-            ahead = [readers.submit(_read, path) for path in islice(waiting, READ_AHEAD)]
+            ahead = [readers.submit(self._read, path) for path in islice(waiting, READ_AHEAD)]
             while ahead:
                 images = [future.result() for future in ahead]
-                ahead = [readers.submit(_read, path) for path in islice(waiting, READ_AHEAD)]
+                ahead = [readers.submit(self._read, path) for path in islice(waiting, READ_AHEAD)]
                 yield from self._embed_readable(images)
 
     def _embed_readable(self, images: Sequence[tuple[Path, Image | str]]) -> Iterator[Embedded]:
-        crops = [image for _, image in images if not isinstance(image, str)]
-        vectors = iter(self.embed(crops).vectors)
+        readable = [(str(path), image) for path, image in images if not isinstance(image, str)]
+        crops, names = [image for _, image in readable], [name for name, _ in readable]
+        vectors = iter(self.embed(crops, names=names).vectors)
         for path, image in images:
             yield Embedded(path, None, image) if isinstance(image, str) else Embedded(path, next(vectors))
+
+    def _read(self, path: Path) -> tuple[Path, Image | str]:
+        """An image, or why there is none. A photograph is shrunk right here, as `prepare` would later."""
+        try:
+            image = read_image(path)
+        except ImageError as exc:
+            return path, str(exc)
+        size_hw = self.image.size_hw
+        if size_hw is not None and image.shape[0] * image.shape[1] > LARGE:
+            image = resize(image, size_hw, how=self.image.resize)
+        return path, image
 
     def _embeddings(self, vectors: FloatArray) -> Embeddings:
         return Embeddings(vectors, fingerprint=self.fingerprint, normalised=True)
 
-    def _normalised(self, vectors: FloatArray, *, first: int) -> FloatArray:
+    def _normalised(self, vectors: FloatArray, *, names: Sequence[str]) -> FloatArray:
         if vectors.ndim != 2:
             raise ModelOutputError(
                 f"{self.session.path.name}: output has shape {vectors.shape}; expected one vector per image (N, D)"
@@ -105,17 +119,10 @@ class Embedder:
         unusable = ~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0)
         if unusable.any():
             raise ModelOutputError(
-                f"{self.session.path.name}: image {first + int(unusable.argmax())} gave a vector that is zero, NaN or "
+                f"{self.session.path.name}: {names[int(unusable.argmax())]} gave a vector that is zero, NaN or "
                 "infinite; the model is broken or was fed another precision than it was made for"
             )
         return np.asarray(rows / norms, dtype=np.float32)
-
-
-def _read(path: Path) -> tuple[Path, Image | str]:
-    try:
-        return path, read_image(path)
-    except ImageError as exc:
-        return path, str(exc)
 
 
 def _require_embedding_model(session: Session) -> tuple[ImageInput, VectorOutput]:
@@ -133,5 +140,6 @@ def _require_embedding_model(session: Session) -> tuple[ImageInput, VectorOutput
         )
     open_questions = [question for question in card.unknowns() if "--" in question]
     if open_questions:
-        raise CardError(f"{name} carries no model card that says {' and '.join(open_questions)}; say it to go on")
+        presets = f"; presets: {', '.join(PIXELS)}" if card.image.pixels is None else ""
+        raise CardError(f"{name} does not say its {' and '.join(open_questions)}; pass it to go on{presets}")
     return card.image, card.output

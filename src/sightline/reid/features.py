@@ -13,8 +13,9 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def read_features(path: Path) -> Features:
         with np.load(path, allow_pickle=False) as archive:
             meta = json.loads(str(archive["meta"]))
             return Features(tuple(str(name) for name in archive["paths"]), archive["vectors"], meta)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as exc:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as exc:
         raise SightlineError(f"{path} is not a feature file written by `sightline embed`: {exc}") from exc
 
 
@@ -66,7 +67,7 @@ class _Row:
 class FeatureJournal:
     """The rows of a run under way, on disk. Made by `open_journal`."""
 
-    def __init__(self, folder: Path, vectors: BinaryIO, lines: TextIO, rows: Sequence[_Row], dim: int) -> None:
+    def __init__(self, folder: Path, vectors: FileIO, lines: FileIO, rows: Sequence[_Row], dim: int) -> None:
         self._folder = folder
         self._vectors = vectors
         self._lines = lines
@@ -76,7 +77,7 @@ class FeatureJournal:
         self.finished = False
 
     def pending(self, paths: Sequence[Path]) -> list[Path]:
-        """Those of the paths that have no row yet, or changed since they got one."""
+        """Those of the paths that have no vector yet, or changed since they got one."""
         return [path for path in paths if not self._is_done(path)]
 
     def add(self, item: Embedded) -> None:
@@ -86,11 +87,9 @@ class FeatureJournal:
         row = _Row(str(item.path), stat.st_size if stat else 0, stat.st_mtime_ns if stat else 0, index, item.reason)
         try:
             if item.vector is not None:
-                self._vectors.write(item.vector.astype("<f4", copy=False).tobytes())
-                self._vectors.flush()
+                _write_all(self._vectors, item.vector.astype("<f4", copy=False).tobytes())
                 self._embedded += 1
-            self._lines.write(row.to_line())
-            self._lines.flush()
+            _write_all(self._lines, row.to_line().encode())
         except OSError as exc:
             raise output_error(self._folder, exc) from exc
         self._rows[row.path] = row
@@ -109,8 +108,9 @@ class FeatureJournal:
         return len(kept), len(skipped)
 
     def _is_done(self, path: Path) -> bool:
+        """What could not be read is tried again: its permissions or its disk may have been put right."""
         row = self._rows.get(str(path))
-        return row is not None and path.exists() and row.is_of(path)
+        return row is not None and row.index is not None and path.exists() and row.is_of(path)
 
     def _write_vectors(self, archive: zipfile.ZipFile, indices: Sequence[int]) -> None:
         header = {"descr": "<f4", "fortran_order": False, "shape": (len(indices), self._dim)}
@@ -127,6 +127,13 @@ def _write_member(archive: zipfile.ZipFile, name: str, array: np.ndarray[Any, An
         np.lib.format.write_array(member, array, allow_pickle=False)
 
 
+def _write_all(file: FileIO, data: bytes) -> None:
+    """Write to an unbuffered file. With a buffer, what a full disk refused would be tried, and fail, again on close."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
 @contextmanager
 def open_journal(target: Path, *, dim: int, identity: str, restart: bool = False) -> Iterator[FeatureJournal]:
     """The journal of the run that will write `target`: the one an interrupted run left, or a new one.
@@ -134,36 +141,48 @@ def open_journal(target: Path, *, dim: int, identity: str, restart: bool = False
     `identity` is what makes rows comparable (the model's fingerprint, how it was fed). A journal of another identity is
     an `OutputError`, not an overwrite, unless `restart`. A finished journal is removed.
     """
-    folder = target.with_name(target.name + ".part")
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as exc:
-        raise output_error(folder, exc) from exc
+    folder = _folder_for(target)
     with locked(folder / "lock", holder="another `sightline embed`"):
         rows = [] if restart else _rows_left(folder, dim, identity)
-        (folder / "identity").write_text(identity, encoding="utf-8")
-        with _cut_vectors(folder, rows, dim) as vectors, _cut_lines(folder, rows) as lines:
+        vectors, lines = _prepared(folder, rows, dim, identity)
+        with vectors, lines:
             journal = FeatureJournal(folder, vectors, lines, rows, dim)
             yield journal
     if journal.finished:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # what stays is a whole journal, which the next run goes through
+
+
+def _folder_for(target: Path) -> Path:
+    """Where the journal lies. Finds out now, and not after hours of work, that the target cannot be written there."""
+    try:
+        if target.is_dir():
+            example = target / "features.npz"
+            raise OutputError(f"cannot write {target}: it is a folder; name a file in it, e.g. {example}")
+        folder = target.with_name(target.name + ".part")
+        folder.mkdir(exist_ok=True)
+    except OutputError:
+        raise
+    except FileExistsError as exc:
+        raise output_error(folder, exc) from exc
+    except OSError as exc:
+        raise output_error(target, exc) from exc
+    return folder
 
 
 def _rows_left(folder: Path, dim: int, identity: str) -> list[_Row]:
-    described, lines = folder / "identity", folder / "rows.jsonl"
-    if not (described.exists() and lines.exists()):
+    described, lines, vectors = (folder / name for name in ("identity", "rows.jsonl", "vectors.f32"))
+    if not (described.exists() and lines.exists() and vectors.exists()):
         return []
-    if described.read_text(encoding="utf-8") != identity:
+    if lines.stat().st_size > 0 and described.read_bytes() != identity.encode():
         raise OutputError(
             f"{folder} holds the unfinished work of another model; finish it, or pass --restart to drop it"
         )
-    stored = (folder / "vectors.f32").stat().st_size // (4 * dim)
-    return list(_whole_rows(lines, stored))
+    return list(_whole_rows(lines, vectors.stat().st_size // (4 * dim)))
 
 
 def _whole_rows(lines: Path, stored: int) -> Iterator[_Row]:
     """Rows up to the first that is torn or whose vector is: what a kill left unfinished is done again."""
-    with lines.open(encoding="utf-8") as file:
+    with lines.open(encoding="ascii", errors="replace") as file:
         for line in file:
             try:
                 row = _Row(**json.loads(line))
@@ -174,15 +193,21 @@ def _whole_rows(lines: Path, stored: int) -> Iterator[_Row]:
             yield row
 
 
-def _cut_vectors(folder: Path, rows: Sequence[_Row], dim: int) -> BinaryIO:
-    file = (folder / "vectors.f32").open("ab")
-    file.truncate(4 * dim * sum(row.index is not None for row in rows))
-    return file
+def _prepared(folder: Path, rows: Sequence[_Row], dim: int, identity: str) -> tuple[FileIO, FileIO]:
+    """The files of vectors and of lines, holding `rows` and open for more.
 
-
-def _cut_lines(folder: Path, rows: Sequence[_Row]) -> TextIO:
-    """The lines file, holding `rows` and open for more."""
-    path = folder / "rows.jsonl"
-    with replacing(path) as temporary:
-        temporary.write_text("".join(row.to_line() for row in rows), encoding="utf-8")
-    return path.open("a", encoding="utf-8")
+    The lines come first and the identity last, so that a kill in between leaves no row that claims a vector of another
+    model.
+    """
+    try:
+        with replacing(folder / "rows.jsonl") as temporary:
+            temporary.write_text("".join(row.to_line() for row in rows), encoding="ascii")
+        vectors = FileIO(folder / "vectors.f32", "a")
+        vectors.truncate(4 * dim * sum(row.index is not None for row in rows))
+        with replacing(folder / "identity") as temporary:
+            temporary.write_bytes(identity.encode())
+        return vectors, FileIO(folder / "rows.jsonl", "a")
+    except OutputError:
+        raise
+    except OSError as exc:
+        raise output_error(folder, exc) from exc

@@ -24,6 +24,7 @@ class Claims:
 
 
 NO_CLAIMS = Claims()
+GRAPH_ALONE = "none: what follows from the graph alone"  # in place of a card's author
 
 
 def card_of_onnx(file: OnnxFile, claims: Claims) -> ModelCard:
@@ -42,7 +43,7 @@ def card_of_graph(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *
     vector = vector_of(outputs[0]) if len(outputs) == 1 else None
     task = "reid" if image is not None and vector is not None else "unknown"
     return ModelCard(
-        task=task, arch="unknown", image=image, output=vector, fingerprint=fingerprint, created_by="its graph"
+        task=task, arch="unknown", image=image, output=vector, fingerprint=fingerprint, created_by=GRAPH_ALONE
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from sightline.card import ModelCard
@@ -33,6 +35,11 @@ INDEXED = frozenset({"cuda", "tensorrt", "ascend"})  # devices of which a machin
 CPU_CHUNK = 4  # larger batches leave the cache: docs/benchmarks.md
 ACCELERATOR_CHUNK = 64
 
+CALLS_BEFORE_TRIAL = 8
+RUNS_PER_TRIAL = 7
+DRAWS = 3
+TOO_LONG_TO_MATTER_S = 0.01
+
 
 def missing() -> str:
     return missing_package("onnxruntime", "onnxruntime")
@@ -57,6 +64,10 @@ class OnnxRuntimeEngine:
     On the CPU there are two sessions over the same file, each made when first needed: `run` uses one with all
     threads inside an operator, which answers soonest; lanes share one with a single thread per call, which together
     answer most.
+
+    For a network of a millisecond the session with all threads is a lottery: depending on where its threads happen to
+    land it runs, for its whole life, either faster than one thread or half as fast again (docs/log.md). So once it has
+    been called often enough for that to matter, it is timed, and drawn again or given up for one thread if it lost.
     """
 
     def __init__(self, file: OnnxFile, request: Request) -> None:
@@ -76,10 +87,16 @@ class OnnxRuntimeEngine:
         )
         self.inputs, self.outputs = self._declared()
         self.lanes = self._threads if kind == "cpu" else 1
+        self._calls = 0
         self.chunk = CPU_CHUNK if kind == "cpu" else ACCELERATOR_CHUNK
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
-        return self._run(self._lane if self.lanes == 1 else self._whole, feeds)
+        if self.lanes == 1:
+            return self._run(self._lane, feeds)
+        self._calls += 1
+        if self._calls == CALLS_BEFORE_TRIAL:
+            self._whole = self._soonest(feeds)
+        return self._run(self._whole, feeds)
 
     def run_lane(self, feeds: Feeds) -> dict[str, Array]:
         return self._run(self._lane, feeds)
@@ -95,6 +112,25 @@ class OnnxRuntimeEngine:
     @cached_property
     def _lane(self) -> onnxruntime.InferenceSession:
         return self._create(1)
+
+    def _soonest(self, feeds: Feeds) -> onnxruntime.InferenceSession:
+        """The session that answers this feed soonest: the one with all threads, a new draw of it, or one thread."""
+        alone_s = self._typical_s(self._lane, feeds)
+        candidate = self._whole
+        for _ in range(DRAWS):
+            if alone_s > TOO_LONG_TO_MATTER_S or self._typical_s(candidate, feeds) < alone_s:
+                return candidate
+            candidate = self._create(self._threads)
+        return self._lane
+
+    def _typical_s(self, session: onnxruntime.InferenceSession, feeds: Feeds) -> float:
+        """The median time of a few runs, in seconds."""
+        times = []
+        for _ in range(RUNS_PER_TRIAL):
+            started = time.perf_counter()
+            self._run(session, feeds)
+            times.append(time.perf_counter() - started)
+        return median(times)
 
     def _create(self, threads: int) -> onnxruntime.InferenceSession:
         import onnxruntime

@@ -52,7 +52,7 @@ class OpenVinoEngine:
         try:
             self._model = self._core.read_model(path)
         except RuntimeError as exc:
-            raise ModelFormatError(f"{path}: openvino cannot load it: {_last_line(exc)}") from exc
+            raise ModelFormatError(f"{path}: openvino cannot load it: {_reason(exc)}") from exc
         self._path = path
         self._turn = threading.Lock()  # of `_latency`, which is one request
         self.inputs = tuple(_spec(port) for port in self._model.inputs)
@@ -101,13 +101,13 @@ class OpenVinoEngine:
         try:
             return self._core.compile_model(self._model, self._target, settings)
         except RuntimeError as exc:
-            raise BackendError(f"{self._path}: openvino cannot compile it: {_last_line(exc)}") from exc
+            raise BackendError(f"{self._path}: openvino cannot compile it: {_reason(exc)}") from exc
 
     def _infer(self, request: openvino.InferRequest, feeds: Feeds) -> dict[str, Array]:
         try:
             results = request.infer(dict(feeds), share_outputs=False)
         except RuntimeError as exc:
-            raise BackendError(f"{self._path}: openvino failed to run it: {_last_line(exc)}") from exc
+            raise BackendError(f"{self._path}: openvino failed to run it: {_reason(exc)}") from exc
         return {spec.name: results[index] for index, spec in enumerate(self.outputs)}
 
     def _choose(self, request: Request) -> tuple[str, str]:
@@ -131,6 +131,8 @@ def _spec(port: openvino.Output) -> TensorSpec:
     return TensorSpec(port.any_name, dims, np.dtype(port.element_type.to_dtype()).name)
 
 
-def _last_line(exc: RuntimeError) -> str:
-    """OpenVINO puts file and line of its own source first and the reason last."""
-    return str(exc).strip().splitlines()[-1]
+def _reason(exc: RuntimeError) -> str:
+    """OpenVINO puts file and line of its own source first, and the reason last or at the head of a summary."""
+    text = str(exc).strip()
+    _, _, summary = text.partition("Summary:\n")
+    return summary.splitlines()[0].removeprefix("-- ") if summary else text.splitlines()[-1]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sightline.nets.osnet import OSNet
 
 INPUT, OUTPUT = "input", "features"
-FEATURE_DIM = 512
 CPU_CHUNK = 8
 ACCELERATOR_CHUNK = 64
 
@@ -30,28 +29,30 @@ def missing() -> str:
 
 
 def open_model(path: Path, request: Request) -> tuple[Engine, ModelCard]:
-    from sightline.nets.checkpoint import guess_arch, load_into, read_checkpoint, weights_fingerprint
-    from sightline.nets.osnet import build_osnet
+    from sightline.nets.checkpoint import guess_arch, load_into, read_checkpoint
+    from sightline.nets.osnet import build_osnet, feature_dim_in
 
     checkpoint = read_checkpoint(path, allow_pickle=request.allow_pickle)
     arch = guess_arch(checkpoint.state)
     if arch is None:
         raise CheckpointError(f"{path}: its tensors fit no network sightline knows; expected an OSNet checkpoint")
-    net = build_osnet(arch)
+    net = build_osnet(arch, feature_dim=feature_dim_in(checkpoint.state))
     load_into(net, checkpoint)
-    card = checkpoint.card or vector_card(arch, fingerprint=weights_fingerprint(checkpoint.state))
+    card = checkpoint.card or vector_card(net)
     return TorchEngine(net, request), with_claims(card, request.claims, origin=str(path))
 
 
-def vector_card(arch: str, *, fingerprint: str) -> ModelCard:
+def vector_card(net: OSNet) -> ModelCard:
     """The card of a checkpoint without one: its network is known, what it was trained on is not."""
+    from sightline.nets.checkpoint import weights_fingerprint
+
     image = ImageInput(INPUT, size_hw=None)
     return ModelCard(
         task="reid",
-        arch=arch,
+        arch=net.spec.name,
         image=image,
-        output=VectorOutput(OUTPUT, FEATURE_DIM, normalised=False),
-        fingerprint=fingerprint,
+        output=VectorOutput(OUTPUT, net.feature_dim, normalised=False),
+        fingerprint=weights_fingerprint(net.state_dict()),
     )
 
 
@@ -69,7 +70,7 @@ class TorchEngine:
             torch.set_num_threads(request.threads)
         self.precision = require_precision(request, ("float32",), "export it, then use openvino or quantise it")
         self._net = net.eval().to(self._target)
-        self.outputs = (TensorSpec(OUTPUT, (None, FEATURE_DIM), "float32"),)
+        self.outputs = (TensorSpec(OUTPUT, (None, net.feature_dim), "float32"),)
         self.device = str(self._target)
         self.chunk = CPU_CHUNK if self._target.type == "cpu" else ACCELERATOR_CHUNK
 

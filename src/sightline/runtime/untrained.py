@@ -28,13 +28,12 @@ def missing() -> str:
 
 def open_model(path: Path, request: Request) -> tuple[Engine, ModelCard]:
     """A seeded network of the arch the file name begins with. No file is read; there need not be one."""
-    from sightline.nets.checkpoint import weights_fingerprint
     from sightline.nets.osnet import build_osnet
 
     arch = arch_in(path.name)
     net = build_osnet(arch, seed=request.seed)
     log.warning("UNTRAINED random weights (%s, seed %d) instead of %s: scores mean nothing", arch, request.seed, path)
-    card = torch_backend.vector_card(arch, fingerprint=weights_fingerprint(net.state_dict()))
+    card = torch_backend.vector_card(net)
     said = Claims(request.claims.pixels or USUAL.pixels, request.claims.size_hw or USUAL.size_hw)
     card = with_claims(replace(card, weights="untrained"), said, origin=arch)
     return torch_backend.TorchEngine(net, request), card

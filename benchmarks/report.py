@@ -1,0 +1,118 @@
+"""docs/benchmarks.md from the committed results: `python benchmarks/report.py`. No figure there is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from embedding import ARCHS, COUNTS, PEAK, THREADS
+from measuring import RESULTS
+
+TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+OURS = "sightline"
+TORCH = "PyTorch eager + PIL"
+HABIT = "fixed batch of 16"
+GFLOP = {"osnet_x1_0": 1.958, "osnet_x0_25": 0.1646}  # two per multiply-add, one image of 256×128
+
+
+def results(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
+
+
+def embedding() -> list[str]:
+    found = results("embedding")
+    medians = found["medians_ms"]
+    lines = [
+        "## Crops to vectors",
+        "",
+        "From decoded BGR crops of mixed sizes (34,500 pixels on average) to L2-normalised vectors, "
+        f"{THREADS} threads, {environment(found)}. One process per contender, five rounds in turns, medians. "
+        f"Other processes used at most {medians['_others'].popitem()[1]:.0%} of the machine in any round. "
+        "PyTorch runs in batches of 16, its fastest here. Weights are random; speed does not depend on them.",
+    ]
+    for arch in ARCHS:
+        lines += ["", f"### {arch}: images per second", "", *_rates(arch, medians)]
+        lines += ["", f"{arch}: how many times faster sightline is", "", *_ratios(arch, medians)]
+    return [*lines, "", *_shares(medians)]
+
+
+def _rates(arch: str, medians: Mapping[str, Mapping[str, float]]) -> list[str]:
+    names = [name for name in medians if name not in {PEAK, "_others"}]
+    rows = [[name, *(f"{1e3 * n / medians[name][f'{arch} {n}']:,.0f}" for n in COUNTS)] for name in names]
+    return table(["crops in a call", *map(str, COUNTS)], rows)
+
+
+def _ratios(arch: str, medians: Mapping[str, Mapping[str, float]]) -> list[str]:
+    rows = [
+        [f"than {name}", *(f"{medians[name][f'{arch} {n}'] / medians[OURS][f'{arch} {n}']:.1f}×" for n in COUNTS)]
+        for name in (TORCH, HABIT)
+    ]
+    return table(["crops in a call", *map(str, COUNTS)], rows)
+
+
+def _shares(medians: Mapping[str, Mapping[str, float]]) -> list[str]:
+    peak = medians[PEAK]["GFLOP/s"]
+    lines = []
+    for arch in ARCHS:
+        ms = medians[OURS][f"{arch} 64"]
+        reached = 64 * GFLOP[arch] / (ms / 1e3)
+        share = medians[OURS]["prepare 64"] / (THREADS * ms)
+        lines.append(
+            f"- {arch}, 64 crops: {reached / peak:.0%} of the matrix-product peak of this run ({peak:,.0f} GFLOP/s), "
+            f"resizing included; preparing the crops takes {share:.1%} of the processor time."
+        )
+    return lines
+
+
+def footprint() -> list[str]:
+    found = results("footprint")
+    bare = found["start_ms"]["python -c pass"]
+    memory = [
+        [f"{int(count):,}", f"{mb:,.0f}"] for count, mb in sorted(found["peak_mb"].items(), key=lambda kv: int(kv[0]))
+    ]
+    starts = [
+        [f"`{name}`", f"{ms:.0f}", f"{ms - bare:.0f}"]
+        for name, ms in sorted(found["start_ms"].items(), key=lambda kv: kv[1])
+    ]
+    return [
+        "## Memory of `sightline embed`",
+        "",
+        f"Peak resident size of the whole process, OSNet x0_25, {environment(found)}.",
+        "",
+        *table(["images", "peak MB"], memory),
+        "",
+        "## Before anything happens",
+        "",
+        "Processor time of a whole process, median of 15 starts, warm cache.",
+        "",
+        *table(["", "ms", "ms on top of Python"], starts),
+    ]
+
+
+def environment(found: Mapping[str, Any]) -> str:
+    facts = dict(found["environment"])
+    head = f"{facts.pop('processor')}, {facts.pop('date')}"
+    return f"{head}, " + ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def main() -> None:
+    head = [
+        "# Benchmarks",
+        "",
+        "By `benchmarks/report.py` from the results in `benchmarks/results`; `make bench` measures anew. "
+        "Milliseconds belong to the machine named; what carries over is a ratio within one table. "
+        "Nothing here was run on a GPU or an NPU.",
+        "",
+    ]
+    TARGET.write_text("\n".join([*head, *embedding(), "", *footprint(), ""]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
