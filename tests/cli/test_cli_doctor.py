@@ -58,7 +58,7 @@ class TestFindings:
         assert "does not start: libfoo.so.12" in finding.detail and finding.advice == "reinstall onnxruntime"
 
     def test_a_package_that_is_not_there_is_absent_and_not_broken(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(environment, "OPTIONAL", (("no-such-package-here", "export", "nothing"),))
+        monkeypatch.setattr(environment, "FOR_EXPORT", {"no-such-package-here": "nothing"})
         finding = found("no-such-package-here")
         assert (finding.state, finding.advice) == ("absent", "pip install 'sightline[export]'")
 

@@ -50,7 +50,9 @@ def _list(args: argparse.Namespace) -> int:
         print(json.dumps([_facts(model) for model in catalog.CATALOG.values()], indent=2))
         return 0
     console = Console(width=None if sys.stdout.isatty() else _UNLIMITED, highlight=False)
-    console.print(_table(catalog.CATALOG.values(), width=console.width))
+    with console.capture() as drawn:  # rich itself would answer a reader that has gone away with exit code 1
+        console.print(_table(catalog.CATALOG.values(), width=console.width))
+    print(drawn.get(), end="")
     return 0
 
 

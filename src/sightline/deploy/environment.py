@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+import cv2
+
 from sightline._version import __version__
 from sightline.errors import BackendError
 from sightline.runtime.backend import available_cores
@@ -35,15 +37,12 @@ def examine() -> list[Finding]:
         Finding("python", "ok", python),
         Finding("processor", "ok", cores),
         *(_backend(name) for name in BACKENDS if name != "untrained"),
-        *(_package(*optional) for optional in OPTIONAL),
+        Finding("opencv", "ok", f"{cv2.__version__}, for resizing images"),
+        *(_package(name, purpose) for name, purpose in FOR_EXPORT.items()),
     ]
 
 
-OPTIONAL = (
-    ("opencv-python-headless", "", "resizing images"),
-    ("onnx", "export", "writing and simplifying ONNX files"),
-    ("onnxslim", "export", "simplifying ONNX files"),
-)
+FOR_EXPORT = {"onnx": "writing and simplifying ONNX files", "onnxslim": "simplifying ONNX files"}
 
 
 def _backend(name: str) -> Finding:
@@ -93,12 +92,11 @@ DETAILS: dict[str, Callable[[], str]] = {
 }
 
 
-def _package(distribution: str, extra: str, purpose: str) -> Finding:
+def _package(distribution: str, purpose: str) -> Finding:
     try:
         return Finding(distribution, "ok", f"{version(distribution)}, for {purpose}")
     except PackageNotFoundError:
-        advice = f"pip install 'sightline[{extra}]'" if extra else f"pip install {distribution}"
-        return Finding(distribution, "absent", f"not installed, for {purpose}", advice)
+        return Finding(distribution, "absent", f"not installed, for {purpose}", "pip install 'sightline[export]'")
 
 
 def can_run_models(findings: list[Finding]) -> bool:

@@ -39,7 +39,7 @@ class ReidOutput(NamedTuple):
 
 
 class CosineClassifier(nn.Linear):
-    """One centre per class; the logits are the cosines to them. Only directions count, so the centres' lengths drift."""
+    """One centre per class. The logits are the cosines to them, so how long a centre is does not matter."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__(features, classes, bias=False)

@@ -61,7 +61,7 @@ def open_session(
     that could run it is installed.
     """
     request = Request(device, precision, threads, fallback, claims, seed, allow_pickle)
-    search = _Search(Path(path).expanduser(), request)
+    search = _Search(Path(path), request)
     if backend == "auto":
         return search.any_backend(allow_untrained=allow_untrained)
     if backend == "untrained" and not allow_untrained:

@@ -98,7 +98,7 @@ def pose(rng: Generator, *, heading: float) -> Pose:
     return Pose(
         heading=heading,
         phase=between(rng, 0, 2 * np.pi),
-        stride=between(rng, 0.02, 0.12) if standing else between(rng, 0.2, 0.58),
+        stride=between(rng, 0.02, 0.12) if standing else between(rng, 0.18, 0.5),
         arms=(both, other),
         lean=near(rng, 0.03, 0.05, low=-0.08, high=0.22),
         look=near(rng, 0.0, 0.3, low=-1.0, high=1.0),
@@ -146,7 +146,7 @@ def _add_arm(found: dict[str, Array], shape: Build, moment: Pose, *, side: str, 
     swing, lift, elbow_bend = _ARM_SWING[habit]
     phase = moment.phase + (np.pi if sign > 0 else 0.0)
     upper = moment.stride * shape.gait * swing * np.sin(phase) + lift
-    shoulder = found["collar"] + [sign * (shape.shoulder - 0.02 * shape.height), -0.03 * shape.height, 0]
+    shoulder = found["collar"] + [sign * (shape.shoulder - 0.022 * shape.height), -0.034 * shape.height, 0]
     elbow = _reach(shoulder, 0.175 * shape.height, upper, sign * moment.spread)
     inward = -sign * (0.35 if elbow_bend > 1 else 0.02)
     wrist = _reach(elbow, 0.145 * shape.height, upper + elbow_bend, inward)

@@ -20,7 +20,9 @@ _BOTTOM_SHARE = MappingProxyType({"trousers": 38, "jeans": 28, "shorts": 18, "sk
 _HAIR_SHARE = MappingProxyType({"short": 40, "bob": 12, "long": 18, "ponytail": 13, "bun": 6, "bald": 4, "afro": 7})
 _HAT_SHARE = MappingProxyType({"none": 80, "cap": 8, "beanie": 4, "brimmed": 3, "hood": 3, "headscarf": 2})
 _BAG_SHARE = MappingProxyType({"none": 42, "backpack": 24, "shoulder": 16, "handbag": 12, "suitcase": 6})
-_PLAIN_MOSTLY = MappingProxyType({"plain": 82, "melange": 6, "checks": 3, "rings": 2, "dots": 2, "camouflage": 3, "gradient": 2})
+_PLAIN_MOSTLY = MappingProxyType(
+    {"plain": 82, "melange": 6, "checks": 3, "rings": 2, "dots": 2, "camouflage": 3, "gradient": 2}
+)
 _DENIM = MappingProxyType({"denim": 62, "navy": 18, "charcoal": 10, "black": 10})
 _LONG_SLEEVES = ("jacket", "coat", "hoodie", "pullover")
 
@@ -158,4 +160,6 @@ def _bottom(rng: Generator, upper: Top) -> Bottom:
 
 def _bag(rng: Generator) -> Bag:
     colour = cloth_colour(rng, BAGS)
-    return Bag(weighted(rng, _BAG_SHARE), colour, contrasting(rng, colour, BAGS), chance(rng, 0.5), between(rng, 0.75, 1.3))
+    return Bag(
+        weighted(rng, _BAG_SHARE), colour, contrasting(rng, colour, BAGS), chance(rng, 0.5), between(rng, 0.75, 1.3)
+    )

@@ -16,7 +16,17 @@ from sightline.synth.palette import cloth_colour, contrasting
 from sightline.types import Array, FloatArray
 
 KINDS = MappingProxyType(
-    {"plain": 56, "rings": 10, "pinstripe": 5, "checks": 7, "dots": 4, "camouflage": 3, "two-tone": 8, "gradient": 3, "melange": 4}
+    {
+        "plain": 56,
+        "rings": 10,
+        "pinstripe": 5,
+        "checks": 7,
+        "dots": 4,
+        "camouflage": 3,
+        "two-tone": 8,
+        "gradient": 3,
+        "melange": 4,
+    }
 )
 
 
@@ -33,7 +43,9 @@ class Fabric:
     seed: int
 
 
-def fabric(rng: Generator, families: MappingProxyType[str, int], *, kinds: MappingProxyType[str, int] = KINDS) -> Fabric:
+def fabric(
+    rng: Generator, families: MappingProxyType[str, int], *, kinds: MappingProxyType[str, int] = KINDS
+) -> Fabric:
     base = cloth_colour(rng, families)
     return Fabric(
         kind=weighted(rng, kinds),
@@ -46,7 +58,9 @@ def fabric(rng: Generator, families: MappingProxyType[str, int], *, kinds: Mappi
     )
 
 
-def paint(cloth: Fabric, size_hw: tuple[int, int], *, along_m: float, around_m: float, start_m: float = 0.0) -> FloatArray:
+def paint(
+    cloth: Fabric, size_hw: tuple[int, int], *, along_m: float, around_m: float, start_m: float = 0.0
+) -> FloatArray:
     """The fabric laid around a limb: rows run down it, columns around it. (H, W, 3) BGR in 0..1.
 
     `start_m` is how far below the garment's top the first row lies, so that blocks of colour fall in their place.
@@ -108,4 +122,4 @@ def creases() -> FloatArray:
         layer = cv2.GaussianBlur(rng.standard_normal((512, 512), np.float32), (0, 0), sigma_xy[0], sigmaY=sigma_xy[1])
         field += layer / layer.std() * weight
     field = np.clip(field / field.std(), -2.5, 2.5)
-    return np.asarray(1 + 0.11 * field, np.float32)
+    return np.asarray(1 + 0.08 * field, np.float32)

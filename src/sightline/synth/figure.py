@@ -56,8 +56,9 @@ def _torso(who: Identity, at: Joints) -> list[Tube]:
     bottom = at["pelvis"] - [0, 0.4 * shape.height - (shape.shoulder_y - shape.leg), 0]
     slack = top.slack
     girth = _girth(
-        (0.0, shape.shoulder * 0.62),
-        (0.07, shape.shoulder * 0.93),
+        (0.0, shape.shoulder * 0.42),
+        (0.05, shape.shoulder * 0.72),
+        (0.11, shape.shoulder * 0.97),
         (0.2, shape.chest * 1.12 + slack),
         (0.55, shape.waist * 1.1 + slack),
         (0.8, shape.hip + max(slack, who.outfit.bottom.slack)),
@@ -77,7 +78,9 @@ def _collar(who: Identity, at: Joints) -> list[Tube]:
         return [Tube(at["collar"] + 1.6 * down, at["collar"] - 0.6 * down, wound, _one_colour(worn.scarf), nearer=0.12)]
     if worn.top.kind == "hoodie" and worn.hat != "hood":
         back = at["collar"] - [0, 0, 0.09]
-        return [Tube(back + down, back - 1.4 * down, _girth((0, 0.08), (1, 0.11)), _one_colour(worn.top.cloth.base * 0.9))]
+        return [
+            Tube(back + down, back - 1.4 * down, _girth((0, 0.08), (1, 0.11)), _one_colour(worn.top.cloth.base * 0.9))
+        ]
     return []
 
 
@@ -98,7 +101,9 @@ def _skirt(who: Identity, at: Joints) -> list[Tube]:
 
 def _leg(who: Identity, at: Joints, side: str) -> list[Tube]:
     limb, tall, lower = who.build.limb, who.build.height / 1.7, who.outfit.bottom
-    bare = _girth((0, 0.086), (0.42, 0.062), (0.5, 0.055), (0.65, 0.054), (0.9, 0.037), (1, 0.037)) * np.float32(limb * tall)
+    bare = _girth((0, 0.086), (0.42, 0.062), (0.5, 0.055), (0.65, 0.054), (0.9, 0.037), (1, 0.037)) * np.float32(
+        limb * tall
+    )
     hem = np.clip((lower.length - _STATIONS) * 30, 0, 1)
     dressed = bare + (lower.slack + 0.35 * lower.slack * _STATIONS) * hem
     girth = np.asarray(np.maximum(dressed, hem * 0.048 * (lower.kind != "leggings")), np.float32)
@@ -118,14 +123,16 @@ def _shoe(who: Identity, at: Joints, side: str, tall: float) -> list[Tube]:
     toe = at[f"{side} toe"]
     girth = _girth((0, 0.043), (0.7, 0.043), (1, 0.034)) * np.float32(tall)
     sole = Tube(heel - [0, 0.014, 0], toe - [0, 0.014, 0], girth, _one_colour(who.outfit.sole), nearer=-0.13, folds=0)
-    upper = Tube(heel + [0, 0.012, 0], toe + [0, 0.008, 0], girth * np.float32(0.94), _one_colour(who.outfit.shoe), nearer=-0.1)
+    upper = Tube(
+        heel + [0, 0.012, 0], toe + [0, 0.008, 0], girth * np.float32(0.94), _one_colour(who.outfit.shoe), nearer=-0.1
+    )
     return [sole, upper]
 
 
 def _arm(who: Identity, at: Joints, side: str) -> list[Tube]:
     limb, tall, top = who.build.limb, who.build.height / 1.7, who.outfit.top
-    bare = _girth((0, 0.054), (0.3, 0.047), (0.5, 0.04), (0.65, 0.04), (1, 0.028)) * np.float32(limb * tall)
-    girth = np.asarray(bare + (0.004 + 0.5 * top.slack) * np.clip((top.sleeve - _STATIONS) * 30, 0, 1), np.float32)
+    bare = _girth((0, 0.046), (0.3, 0.047), (0.5, 0.04), (0.65, 0.04), (1, 0.028)) * np.float32(limb * tall)
+    girth = np.asarray(bare + (0.003 + 0.4 * top.slack) * np.clip((top.sleeve - _STATIONS) * 30, 0, 1), np.float32)
     elbow, wrist, skin = at[f"{side} elbow"], at[f"{side} wrist"], who.skins.arm
     palm = _girth((0, 0.028), (0.4, 0.037), (1, 0.026)) * np.float32(tall)
     return [
@@ -139,8 +146,17 @@ def _head(who: Identity, at: Joints, look: float) -> list[Tube]:
     half, chin, crown = who.build.head, at["chin"], at["crown"]
     big = 1.35 if who.outfit.hair == "afro" and who.outfit.hat == "none" else 1.0
     covered = half * (1.12 if who.outfit.hat in ("hood", "headscarf", "beanie") else 1.0)
-    girth = _girth((0, covered * 0.45 * big), (0.12, covered * 0.8 * big), (0.35, covered * big), (0.6, covered), (0.85, half * 0.8), (1, half * 0.5))
-    skull = Tube(crown - [0, 0.02, 0], chin + [0, 0.02, 0], girth, who.skins.head, depth_ratio=1.18, roundness=0.5, nearer=0.05)
+    girth = _girth(
+        (0, covered * 0.45 * big),
+        (0.12, covered * 0.8 * big),
+        (0.35, covered * big),
+        (0.6, covered),
+        (0.85, half * 0.8),
+        (1, half * 0.5),
+    )
+    skull = Tube(
+        crown - [0, 0.02, 0], chin + [0, 0.02, 0], girth, who.skins.head, depth_ratio=1.18, roundness=0.5, nearer=0.05
+    )
     return [replace(skull, turn=look, folds=0.4), *_hair(who, at), *_brim(who, at, look)]
 
 
@@ -158,7 +174,14 @@ def _hair(who: Identity, at: Joints) -> list[Tube]:
         tail = _girth((0, 0.03), (0.4, 0.042), (1, 0.02))
         return [Tube(middle - [0, -0.05, half * 1.15], chin - [0, 0.12, half + 0.05], tail, who.skins.hair, folds=0.5)]
     if style == "bun":
-        return [Tube(middle + [0, 0.1, -half * 1.1], middle + [0, 0.06, -half * 1.2], _girth((0, 0.045), (1, 0.045)), who.skins.hair)]
+        return [
+            Tube(
+                middle + [0, 0.1, -half * 1.1],
+                middle + [0, 0.06, -half * 1.2],
+                _girth((0, 0.045), (1, 0.045)),
+                who.skins.hair,
+            )
+        ]
     return []
 
 
@@ -168,9 +191,26 @@ def _brim(who: Identity, at: Joints, look: float) -> list[Tube]:
     ahead = np.array([np.sin(look), 0, np.cos(look)])
     skin = _one_colour(worn.hat_colour * 0.85)
     if worn.hat == "cap":
-        return [Tube(brow + ahead * half * 0.9, brow + ahead * half * 1.9 - [0, 0.02, 0], _girth((0, half * 0.35), (1, half * 0.2)), skin, nearer=0.06)]
+        return [
+            Tube(
+                brow + ahead * half * 0.9,
+                brow + ahead * half * 1.9 - [0, 0.02, 0],
+                _girth((0, half * 0.35), (1, half * 0.2)),
+                skin,
+                nearer=0.06,
+            )
+        ]
     if worn.hat == "brimmed":
-        return [Tube(brow + [0, 0.012, 0], brow - [0, 0.012, 0], _girth((0, half * 1.8), (1, half * 1.9)), skin, roundness=0.1, nearer=0.12)]
+        return [
+            Tube(
+                brow + [0, 0.012, 0],
+                brow - [0, 0.012, 0],
+                _girth((0, half * 1.8), (1, half * 1.9)),
+                skin,
+                roundness=0.1,
+                nearer=0.12,
+            )
+        ]
     return []
 
 
@@ -182,18 +222,32 @@ def _bag(who: Identity, at: Joints) -> list[Tube]:
     if bag.kind == "backpack":
         back = at["collar"] - [0, 0.06, shape.chest * shape.depth_ratio + who.outfit.top.slack + 0.1]
         girth = _girth((0, 0.11), (0.15, 0.155), (1, 0.165)) * np.float32(bag.size)
-        return [Tube(back, back - [0, 0.43 * bag.size, 0.02], girth, who.skins.bag, depth_ratio=0.62, roundness=0.25, folds=0.7)]
+        return [
+            Tube(
+                back,
+                back - [0, 0.43 * bag.size, 0.02],
+                girth,
+                who.skins.bag,
+                depth_ratio=0.62,
+                roundness=0.25,
+                folds=0.7,
+            )
+        ]
     if bag.kind == "shoulder":
         top = at["pelvis"] + [sign * (shape.hip + 0.07), 0.1, -0.02]
         return [_box(top, 0.26 * bag.size, 0.14 * bag.size, who.skins.bag, turn=np.pi / 2)]
     if bag.kind == "handbag":
-        return [_box(at[f"{side} hand"] - [0, 0.06, 0], 0.25 * bag.size, 0.15 * bag.size, who.skins.bag, turn=np.pi / 2)]
+        return [
+            _box(at[f"{side} hand"] - [0, 0.06, 0], 0.25 * bag.size, 0.15 * bag.size, who.skins.bag, turn=np.pi / 2)
+        ]
     return _suitcase(who, sign)
 
 
 def _box(top: Array, height: float, half_width: float, skin: FloatArray, *, turn: float) -> Tube:
     girth = _girth((0, half_width * 0.85), (0.3, half_width), (1, half_width))
-    return Tube(top, top - [0, height, 0], girth, skin, depth_ratio=0.42, roundness=0.08, nearer=0.1, turn=turn, folds=0.5)
+    return Tube(
+        top, top - [0, height, 0], girth, skin, depth_ratio=0.42, roundness=0.08, nearer=0.1, turn=turn, folds=0.5
+    )
 
 
 def _suitcase(who: Identity, sign: float) -> list[Tube]:

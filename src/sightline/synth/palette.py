@@ -68,10 +68,19 @@ BOTTOMS = MappingProxyType(
     }
 )
 SHOES = MappingProxyType({"black": 34, "white": 22, "grey": 9, "brown": 12, "navy": 4, "beige": 4, "loud": 6, "red": 4})
-BAGS = MappingProxyType({"black": 32, "charcoal": 8, "navy": 9, "brown": 12, "beige": 6, "deep": 8, "loud": 8, "red": 6})
+BAGS = MappingProxyType(
+    {"black": 32, "charcoal": 8, "navy": 9, "brown": 12, "beige": 6, "deep": 8, "loud": 8, "red": 6}
+)
 
 _SKIN_BGR = np.array(  # from light to dark
-    [[0.68, 0.77, 0.92], [0.58, 0.69, 0.87], [0.46, 0.6, 0.8], [0.35, 0.49, 0.69], [0.24, 0.35, 0.53], [0.16, 0.22, 0.34]]
+    [
+        [0.68, 0.77, 0.92],
+        [0.58, 0.69, 0.87],
+        [0.46, 0.6, 0.8],
+        [0.35, 0.49, 0.69],
+        [0.24, 0.35, 0.53],
+        [0.16, 0.22, 0.34],
+    ]
 )
 _HAIR: MappingProxyType[str, tuple[float, float, float]] = MappingProxyType(
     {

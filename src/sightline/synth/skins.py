@@ -88,7 +88,9 @@ def _add_logo(picture: FloatArray, top: Top) -> None:
     rows, columns = picture.shape[:2]
     large = top.logo != "breast"
     height, width = (int(between(rng, 10, 26)), int(between(rng, 14, 30))) if large else (5, 6)
-    left = {"chest": columns // 2, "breast": int(columns * 0.58), "back": columns - width // 2 - 2}[top.logo] - width // 2
+    left = {"chest": columns // 2, "breast": int(columns * 0.58), "back": columns - width // 2 - 2}[
+        top.logo
+    ] - width // 2
     patch = picture[int(rows * 0.16) :][:height, left : left + width]
     for _ in range(int(rng.integers(2, 6)) if large else 1):
         colour = [float(part) for part in top.logo_colour * between(rng, 0.6, 1.2)]
@@ -107,7 +109,11 @@ def _add_straps(picture: FloatArray, worn: Outfit) -> None:
     if worn.bag.kind == "shoulder":
         slant = (-0.6 + 1.9 * down / 0.8) * (1 if worn.bag.left else -1)
         behind = np.pi * np.sign(angle) - angle
-        _lay(picture, worn.bag.trim * 0.7, (np.minimum(np.abs(angle - slant), np.abs(behind - slant)) < 0.075) & (down < 0.8))
+        _lay(
+            picture,
+            worn.bag.trim * 0.7,
+            (np.minimum(np.abs(angle - slant), np.abs(behind - slant)) < 0.075) & (down < 0.8),
+        )
 
 
 def _arm(worn: Outfit, height: float) -> FloatArray:

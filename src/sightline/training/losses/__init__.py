@@ -103,11 +103,6 @@ class TotalLoss(nn.Module):
         return LossParts(identity + self.plan.metric_weight * metric, parts | {self.plan.loss_type: metric.detach()})
 
 
-def build_losses(plan: LossPlan) -> TotalLoss:
-    """The losses of a plan."""
-    return TotalLoss(plan)
-
-
 def _require_known(key: str, name: str, known: Mapping[str, object]) -> None:
     if name not in known:
         raise ConfigError(f"{key} is {name!r}; expected one of {', '.join(known)}")

@@ -12,10 +12,10 @@ from sightline.training.losses.precision import in_float32
 
 @in_float32
 def batch_hard_triplet(features: Tensor, labels: Tensor, *, margin: float | None = 0.3) -> Tensor:
-    """Each anchor's farthest positive is to be nearer than its nearest negative, by `margin`, else as far as it can be.
+    """Each anchor's farthest positive is to be nearer than its nearest negative, by `margin`.
 
-    Euclidean, on features (N, D) that are not normalised: normalised ones can shrink their way under any margin.
-    Without a margin it is the soft one, softplus. Anchors without a positive or a negative are left out.
+    Euclidean, of features (N, D) that are not normalised; the margin is in their units. With None it is soft: softplus
+    never quite stops parting the two. Anchors without a positive or without a negative are left out.
     """
     pairs = pairs_of(labels)
     farthest, nearest = _hardest(features.detach(), pairs)

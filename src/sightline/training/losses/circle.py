@@ -1,4 +1,4 @@
-"""Circle Loss: A Unified Perspective of Pair Similarity Optimization (Sun et al., CVPR 2020), equations 4 to 6 and 8."""
+"""Circle Loss: A Unified Perspective of Pair Similarity Optimization (Sun et al., CVPR 2020), section 3."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def circle(features: Tensor, labels: Tensor, *, margin: float = 0.25, scale: flo
     unit = functional.normalize(features)
     cosines = unit @ unit.T
     pairs = pairs_of(labels)
-    # The weights pace the optimisation, and no gradient goes through them (the paper, section 3.2).
+    # The weights pace the optimisation, and no gradient goes through them.
     positive_weights = (1 + margin - cosines).detach().relu()
     negative_weights = (cosines + margin).detach().relu()
     positive = _log_sum_exp(-scale * positive_weights * (cosines - (1 - margin)), pairs.positive)
@@ -29,5 +29,5 @@ def circle(features: Tensor, labels: Tensor, *, margin: float = 0.25, scale: flo
 
 
 def _log_sum_exp(exponents: Tensor, chosen: Tensor) -> Tensor:
-    """Over the chosen ones of each row. A row with none gets the lowest finite number: -inf would have NaN gradients."""
+    """Over the chosen ones of each row. A row with none gets the lowest finite number, as -inf breeds NaN."""
     return exponents.masked_fill(~chosen, torch.finfo(exponents.dtype).min).logsumexp(1)
