@@ -290,7 +290,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     import torch
 
     torch.save({"state_dict": {"fc.weight": torch.zeros(2, 2)}}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match=r"other.pth: its tensors fit no network sightline knows"):
+    with pytest.raises(CheckpointError, match=r"other.pth: these tensors fit no network sightline knows"):
         open_session(tmp_path / "other.pth")
 
 

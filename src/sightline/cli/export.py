@@ -104,18 +104,27 @@ def _source(args: argparse.Namespace) -> tuple[OSNet, ModelCard]:
 
 def _filled(args: argparse.Namespace, checkpoint: Checkpoint) -> tuple[OSNet, ModelCard]:
     from sightline.nets.checkpoint import guess_arch, load_into
-    from sightline.nets.osnet import build_osnet, feature_dim_in
 
     arch = args.arch or guess_arch(checkpoint.state)
     if arch is None:
         raise ConfigError(f"{args.weights}: the network cannot be told from its tensors; name it with --arch")
-    net = build_osnet(arch, feature_dim=args.reid_dim or feature_dim_in(checkpoint.state), seed=args.seed)
+    net = _network_for(args, checkpoint, arch)
     coverage = load_into(net, checkpoint, partial=args.partial)
     print(f"{args.weights}: {arch}, {coverage}")
     card = _said(args, arch) if checkpoint.card is None else _confirmed(args, checkpoint.card)
     if not coverage.complete and card.weights == "trained":  # what was said of the whole is not true of a part
         card = replace(card, weights="unknown", thresholds=())
     return net, replace(card, arch=arch)
+
+
+def _network_for(args: argparse.Namespace, checkpoint: Checkpoint, arch: str) -> OSNet:
+    """The network a trained checkpoint says it is of; for bare weights the published layout, of the arch asked for."""
+    from sightline.nets.osnet import build_osnet, feature_dim_in
+    from sightline.nets.reid import rebuild
+
+    if checkpoint.card is not None and "head" in checkpoint.card.extra and args.arch in {None, checkpoint.card.arch}:
+        return rebuild(checkpoint.state, checkpoint.card.extra)
+    return build_osnet(arch, feature_dim=args.reid_dim or feature_dim_in(checkpoint.state), seed=args.seed)
 
 
 def _confirmed(args: argparse.Namespace, card: ModelCard) -> ModelCard:

@@ -6,10 +6,11 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from sightline.errors import ConfigError, ExportError
 from sightline.files import output_error, replacing
 from sightline.images import prepare
 from sightline.nets.osnet import OSNet
+from sightline.nets.reid import ReidNet
 from sightline.reid.embedder import Embedder
 from sightline.reid.probe import Probe, painted_strangers, probe_weights
 from sightline.runtime.backend import Request
@@ -173,9 +175,11 @@ class _Raw(nn.Module):
         return nn.functional.normalize(vectors, dim=1) if self.l2 else vectors
 
     def _fuse_head(self) -> None:
-        """Put the last batch norm into the linear layer; torch's exporter does so behind convolutions only."""
-        linear, norm, relu = self.net.fc
-        self.net.fc = nn.Sequential(fuse_linear_bn_eval(cast(nn.Linear, linear), cast(nn.BatchNorm1d, norm)), relu)
+        """Put the last batch norm into the linear layer before it: tracing does so behind convolutions only."""
+        head = self.net.neck_module if isinstance(self.net, ReidNet) else self.net.fc
+        for index, (layer, after) in enumerate(pairwise(list(head))):
+            if isinstance(layer, nn.Linear) and isinstance(after, nn.BatchNorm1d):
+                head[index], head[index + 1] = fuse_linear_bn_eval(layer, after), nn.Identity()
 
     def _fold(self, pixels: Pixels, *, flip: bool) -> None:
         mean = torch.tensor(pixels.mean).reshape(1, 3, 1, 1)

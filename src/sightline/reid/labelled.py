@@ -17,7 +17,7 @@ from sightline.errors import SightlineError
 from sightline.types import FloatArray, IntArray
 
 JUNK = -1  # the identity of detections that are nobody
-ROUNDING = 2.0**-22  # of the query's squared length: what two float32 products of the same vectors may differ by
+ROUNDING = 2.0**-22  # of a score, two steps of float32: how unlike equal products may come out
 LARGEST = 1e15  # of a vector's numbers, so that its products fit float32
 
 Metric = Literal["cosine", "euclidean"]
@@ -31,6 +31,11 @@ def _within(largest: float, values: FloatArray) -> bool:
 def require(condition: bool, what: str) -> None:
     if not condition:
         raise ValueError(what)
+
+
+def require_embeddings(vectors: FloatArray) -> None:
+    if not _within(LARGEST, vectors):
+        raise SightlineError(f"vectors hold NaN or values beyond {LARGEST:g}: not an embedding; embed them again")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +54,10 @@ class Labelled:
         for name, labels in (("ids", self.ids), ("cameras", self.cameras)):
             if labels is not None:
                 sound = labels.shape == (len(self),) and labels.dtype.kind in "iu"
-                require(sound, f"{len(self)} vectors with {labels.dtype} {name} {labels.shape}; expected one integer each")
-        if not _within(LARGEST, self.vectors):
-            raise SightlineError(f"vectors hold NaN or values beyond {LARGEST:g}: not an embedding; embed them again")
+                require(
+                    sound, f"{len(self)} vectors with {labels.dtype} {name} {labels.shape}; expected one integer each"
+                )
+        require_embeddings(self.vectors)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -101,8 +107,8 @@ class Scorer(Protocol):
     def against(self, columns: IntArray) -> Callable[[IntArray], FloatArray]:
         """Prepare these gallery rows. The scores of each call may be written to, and live until the next call."""
 
-    def rounding(self, rows: IntArray) -> FloatArray:
-        """By how much two scores of each of these queries may differ and still be equal."""
+    def rounding(self, rows: IntArray, scores: FloatArray) -> FloatArray:
+        """For scores (rows, any) of these queries, by how much others may be lower and still be equal."""
 
 
 def unit(vectors: FloatArray) -> FloatArray:
@@ -150,9 +156,11 @@ class Products:
 
         return score
 
-    def rounding(self, rows: IntArray) -> FloatArray:
+    def rounding(self, rows: IntArray, scores: FloatArray) -> FloatArray:
+        """A score near zero is a sum of numbers that are not, so it is taken for a quarter of the largest there is."""
         left = self._prepare_query(self._query[rows])[:, : self._query.shape[1]]
-        return np.einsum("nd,nd->n", left, left) * np.float32(ROUNDING)
+        largest = np.einsum("nd,nd->n", left, left)[:, None]
+        return np.asarray(np.maximum(np.abs(scores), largest / 4) * ROUNDING, np.float32)
 
 
 class Given:
@@ -164,8 +172,8 @@ class Given:
     def against(self, columns: IntArray) -> Callable[[IntArray], FloatArray]:
         return lambda rows: self._scores[np.ix_(rows, columns)]
 
-    def rounding(self, rows: IntArray) -> FloatArray:
-        return np.zeros(len(rows), np.float32)
+    def rounding(self, rows: IntArray, scores: FloatArray) -> FloatArray:
+        return np.zeros_like(scores)
 
 
 def scorer_of(query: Labelled, gallery: Labelled, metric: Metric, scores: FloatArray | None) -> Scorer:

@@ -59,9 +59,9 @@ def rank(
 ) -> Ranking:
     """Every query against the whole gallery.
 
-    Ties count against the query, so that a model which tells nobody apart gets what it deserves; scores closer than
-    float32 products can tell apart are a tie. Memory beyond the vectors: a chunk of the gallery, twice while it is
-    prepared, and `block` rows of scores of it.
+    Ties count against the query, so that a model which tells nobody apart gets what it deserves; two scores within two
+    steps of float32 are a tie, as equal vectors come out of a matrix product no closer than that. Memory beyond the
+    vectors: a chunk of the gallery, twice while it is prepared, and `block` rows of scores of it.
 
     `metric` "euclidean" compares the vectors as they are, "cosine" their directions (a zero vector has cosine 0 with
     everything). `scores` (Q, G), higher is closer, replaces both: what re-ranking returns goes here. Raises
@@ -142,7 +142,7 @@ def _matches(asked: ById, shown: ById, scorer: Scorer, block: int) -> list[Float
         last = min(int(np.searchsorted(asked.ids, asked.ids[first], side="right")), first + block)
         own = slice(*owns[first])
         scores = scorer.against(shown.rows[own])(asked.rows[first:last])
-        level = scores - scorer.rounding(asked.rows[first:last])[:, None]
+        level = scores - scorer.rounding(asked.rows[first:last], scores)
         elsewhere = asked.cameras[first:last, None] != shown.cameras[own]
         matches += [np.sort(row[counts]) for row, counts in zip(level, elsewhere, strict=True)]
     return matches

@@ -29,14 +29,14 @@ def missing() -> str:
 
 
 def open_model(path: Path, request: Request) -> tuple[Engine, ModelCard]:
-    from sightline.nets.checkpoint import guess_arch, load_into, read_checkpoint
-    from sightline.nets.osnet import build_osnet, feature_dim_in
+    from sightline.nets.checkpoint import load_into, read_checkpoint
+    from sightline.nets.reid import rebuild
 
     checkpoint = read_checkpoint(path, allow_pickle=request.allow_pickle)
-    arch = guess_arch(checkpoint.state)
-    if arch is None:
-        raise CheckpointError(f"{path}: its tensors fit no network sightline knows; expected an OSNet checkpoint")
-    net = build_osnet(arch, feature_dim=feature_dim_in(checkpoint.state))
+    try:
+        net = rebuild(checkpoint.state, {} if checkpoint.card is None else checkpoint.card.extra)
+    except CheckpointError as exc:
+        raise CheckpointError(f"{path}: {exc}") from exc
     load_into(net, checkpoint)
     card = checkpoint.card or vector_card(net)
     return TorchEngine(net, request), with_claims(card, request.claims, origin=str(path))

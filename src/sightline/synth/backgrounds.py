@@ -14,7 +14,17 @@ from sightline.types import Array, FloatArray
 
 SCENE_HW = (320, 480)
 _COLOURS = np.array(
-    [[0.45] * 3, [0.3] * 3, [0.62] * 3, [0.5, 0.55, 0.6], [0.4, 0.45, 0.52], [0.35, 0.42, 0.5], [0.5, 0.47, 0.42]]
+    [
+        [0.45] * 3,
+        [0.3] * 3,
+        [0.62] * 3,
+        [0.38] * 3,
+        [0.54] * 3,
+        [0.5, 0.55, 0.6],
+        [0.4, 0.45, 0.52],
+        [0.35, 0.42, 0.5],
+        [0.5, 0.47, 0.42],
+    ]
 )
 
 
@@ -34,9 +44,9 @@ def scene(rng: Generator) -> tuple[FloatArray, int]:
 
 def _paint_colour(rng: Generator) -> Array:
     """Mostly the greys and browns of streets, now and then paint."""
-    if chance(rng, 0.14):
+    if chance(rng, 0.07):
         return rng.uniform(0.1, 0.85) * rng.uniform(0.6, 1.3, 3)
-    return _COLOURS[rng.integers(len(_COLOURS))] * between(rng, 0.5, 1.4) * rng.uniform(0.93, 1.07, 3)
+    return np.asarray(_COLOURS[rng.integers(len(_COLOURS))] * between(rng, 0.5, 1.4) * rng.uniform(0.985, 1.015, 3))
 
 
 def _cloudy(rng: Generator, rows: int, columns: int, *, cell: int) -> Array:
@@ -59,7 +69,7 @@ def _tiled(rng: Generator, rows: int, columns: int, colour: Array, *, tile_hw: t
     shades = rng.normal(1, between(rng, 0.02, 0.14), (rows // height + 1, columns // width + 2, 1))
     joint = (np.arange(rows)[:, None] % height == 0) | ((np.arange(columns)[None, :] + shift) % width == 0)
     picture = colour * shades[row[:, None], column] * (1 + rng.standard_normal((rows, columns, 1), np.float32) * 0.04)
-    return picture * np.where(joint, between(rng, 0.6, 1.2), 1.0)[..., None]
+    return np.asarray(picture * np.where(joint, between(rng, 0.6, 1.2), 1.0)[..., None])
 
 
 def _ground(rng: Generator, rows: int, columns: int) -> Array:

@@ -115,12 +115,17 @@ def joints(shape: Build, moment: Pose) -> Joints:
     found["pelvis"] = pelvis
     found["collar"] = pelvis + spine * (shape.shoulder_y - shape.leg)
     found["chin"] = pelvis + spine * (shape.chin_y - shape.leg) + [0, 0, 0.02]
-    found["crown"] = found["chin"] + [0, shape.height - shape.chin_y, 0.01]
+    found["crown"] = moved(found["chin"], 0, shape.height - shape.chin_y, 0.01)
     for index, (side, sign) in enumerate(SIDES):
         _add_leg(found, shape, moment, side=side, sign=sign)
         _add_arm(found, shape, moment, side=side, sign=sign, habit=moment.arms[index])
     ground = min(found["left ankle"][1], found["right ankle"][1]) - 0.05 * shape.height
     return {name: place - [0, ground, 0] for name, place in found.items()}
+
+
+def moved(place: Array, left: float, up: float, ahead: float) -> Array:
+    """A place some metres off, along the body's own axes."""
+    return np.asarray(place + np.array([left, up, ahead]))
 
 
 def _reach(start: Array, length: float, forward: float, outward: float = 0.0) -> Array:
@@ -134,7 +139,7 @@ def _add_leg(found: dict[str, Array], shape: Build, moment: Pose, *, side: str, 
     thigh = stride * np.sin(phase) + 0.05
     bend = 0.08 + 1.5 * stride * max(0.0, float(np.cos(phase)))
     length = shape.leg - 0.05 * shape.height
-    hip = found["pelvis"] + [sign * shape.hip * 0.5, 0, 0]
+    hip = moved(found["pelvis"], sign * shape.hip * 0.5, 0, 0)
     knee = _reach(hip, length * 0.51, thigh)
     ankle = _reach(knee, length * 0.49, thigh - bend)
     tilt = 0.25 * (thigh - bend)
@@ -146,7 +151,7 @@ def _add_arm(found: dict[str, Array], shape: Build, moment: Pose, *, side: str, 
     swing, lift, elbow_bend = _ARM_SWING[habit]
     phase = moment.phase + (np.pi if sign > 0 else 0.0)
     upper = moment.stride * shape.gait * swing * np.sin(phase) + lift
-    shoulder = found["collar"] + [sign * (shape.shoulder - 0.022 * shape.height), -0.034 * shape.height, 0]
+    shoulder = moved(found["collar"], sign * (shape.shoulder - 0.024 * shape.height), -0.042 * shape.height, 0)
     elbow = _reach(shoulder, 0.175 * shape.height, upper, sign * moment.spread)
     inward = -sign * (0.35 if elbow_bend > 1 else 0.02)
     wrist = _reach(elbow, 0.145 * shape.height, upper + elbow_bend, inward)

@@ -65,7 +65,7 @@ def camera(seed: int) -> Camera:
 def _light(rng: Generator) -> Light:
     azimuth, height = between(rng, 0, 2 * np.pi), between(rng, 0.15, 0.9)
     flat = np.sqrt(1 - height**2)
-    direct = between(rng, 0.05, 0.75)
+    direct = between(rng, 0.05, 0.75) ** 1.3
     return Light(
         direction=(float(flat * np.sin(azimuth)), -height, float(flat * np.cos(azimuth))),
         ambient=between(rng, 1.0, 1.15) - 0.55 * direct,
@@ -159,7 +159,7 @@ def _stranger(rng: Generator, canvas: FloatArray, camera: Camera) -> None:
 
 def _post(rng: Generator, canvas: FloatArray, camera: Camera) -> None:
     """A post, a trunk or a door frame: upright, anywhere across."""
-    rows, columns = canvas.shape[:2]
+    columns = canvas.shape[1]
     x, width = int(between(rng, 0, columns)), int(columns * between(rng, 0.04, 0.22))
     colour = camera.background[int(rng.integers(60)), int(rng.integers(400))] * np.float32(between(rng, 0.5, 1.3))
     round_it = 0.65 + 0.35 * np.sin(np.linspace(0.3, 2.8, max(width, 1), dtype=np.float32))

@@ -75,30 +75,30 @@ def paint(
     return np.asarray((cloth.base * (1 - amount) + cloth.second * amount) * weave, np.float32)
 
 
-def _wave(position: FloatArray, cloth: Fabric) -> Array:
+def _wave(position: Array, cloth: Fabric) -> Array:
     """1 inside the second colour's share of each period, 0 outside, with a soft edge."""
     phase = position / cloth.period % 1.0
-    return np.clip((cloth.share - np.abs(phase - 0.5) * 2) * 6 + 0.5, 0, 1)
+    return np.asarray(np.clip((cloth.share - np.abs(phase - 0.5) * 2) * 6 + 0.5, 0, 1))
 
 
-def _dots(cloth: Fabric, down: FloatArray, turn: FloatArray) -> Array:
+def _dots(cloth: Fabric, down: Array, turn: Array) -> Array:
     radius = np.hypot(down / cloth.period % 1 - 0.5, turn / cloth.period % 1 - 0.5)
-    return np.clip((0.15 + cloth.share * 0.4 - radius) * 8, 0, 1)
+    return np.asarray(np.clip((0.15 + cloth.share * 0.4 - radius) * 8, 0, 1))
 
 
-def _blotches(cloth: Fabric, down: FloatArray, turn: FloatArray) -> Array:
+def _blotches(cloth: Fabric, down: Array, turn: Array) -> Array:
     field = dice("blotches", cloth.seed).random((9, 9)).astype(np.float32)
     field[:, -1] = field[:, 0]
     smooth = cv2.resize(field, (turn.size, down.size), interpolation=cv2.INTER_CUBIC)
-    return np.clip((smooth - 0.5) * 9 + 0.5, 0, 1)
+    return np.asarray(np.clip((smooth - 0.5) * 9 + 0.5, 0, 1))
 
 
-def _melange(cloth: Fabric, down: FloatArray, turn: FloatArray) -> Array:
+def _melange(cloth: Fabric, down: Array, turn: Array) -> Array:
     specks = dice("melange", cloth.seed).random((down.size, turn.size)).astype(np.float32)
-    return cv2.GaussianBlur(specks, (3, 3), 0) * cloth.share
+    return np.asarray(cv2.GaussianBlur(specks, (3, 3), 0) * cloth.share)
 
 
-_AMOUNTS: MappingProxyType[str, Callable[[Fabric, FloatArray, FloatArray], Array]] = MappingProxyType(
+_AMOUNTS: MappingProxyType[str, Callable[[Fabric, Array, Array], Array]] = MappingProxyType(
     {
         "plain": lambda cloth, down, turn: np.zeros((1, 1), np.float32),
         "rings": lambda cloth, down, turn: _wave(down, cloth),

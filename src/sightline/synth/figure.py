@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sightline.synth.body import SIDES, Build, Joints, Pose, build, joints
+from sightline.synth.body import SIDES, Build, Joints, Pose, build, joints, moved
 from sightline.synth.clothing import Outfit, outfit
 from sightline.synth.dice import dice
 from sightline.synth.skins import Skins, skins
@@ -48,7 +48,7 @@ def _girth(*points: tuple[float, float]) -> FloatArray:
 
 
 def _one_colour(colour: Array) -> FloatArray:
-    return np.broadcast_to(np.asarray(colour, np.float32), (4, 8, 3)).copy()
+    return np.asarray(colour, np.float32)
 
 
 def _torso(who: Identity, at: Joints) -> list[Tube]:
@@ -74,8 +74,8 @@ def _collar(who: Identity, at: Joints) -> list[Tube]:
     worn = who.outfit
     down = np.array([0, 0.05, 0])
     if worn.scarf is not None:
-        wound = _girth((0, 0.075), (0.5, 0.1), (1, 0.09))
-        return [Tube(at["collar"] + 1.6 * down, at["collar"] - 0.6 * down, wound, _one_colour(worn.scarf), nearer=0.12)]
+        wound = _girth((0, 0.07), (0.5, 0.095), (1, 0.085))
+        return [Tube(at["collar"] + 0.8 * down, at["collar"] - 0.4 * down, wound, _one_colour(worn.scarf), nearer=0.12)]
     if worn.top.kind == "hoodie" and worn.hat != "hood":
         back = at["collar"] - [0, 0, 0.09]
         return [
@@ -86,7 +86,7 @@ def _collar(who: Identity, at: Joints) -> list[Tube]:
 
 def _skirt(who: Identity, at: Joints) -> list[Tube]:
     shape, worn = who.build, who.outfit
-    hips = at["pelvis"] + [0, 0.04, 0]
+    hips = moved(at["pelvis"], 0, 0.04, 0)
     if worn.top.kind in ("dress", "coat"):
         length, flare, slack = worn.top.hem, 1.0 + 0.6 * (worn.bottom.flare - 0.9), worn.top.slack
     elif worn.bottom.kind == "skirt":
@@ -124,7 +124,11 @@ def _shoe(who: Identity, at: Joints, side: str, tall: float) -> list[Tube]:
     girth = _girth((0, 0.043), (0.7, 0.043), (1, 0.034)) * np.float32(tall)
     sole = Tube(heel - [0, 0.014, 0], toe - [0, 0.014, 0], girth, _one_colour(who.outfit.sole), nearer=-0.13, folds=0)
     upper = Tube(
-        heel + [0, 0.012, 0], toe + [0, 0.008, 0], girth * np.float32(0.94), _one_colour(who.outfit.shoe), nearer=-0.1
+        moved(heel, 0, 0.012, 0),
+        moved(toe, 0, 0.008, 0),
+        girth * np.float32(0.94),
+        _one_colour(who.outfit.shoe),
+        nearer=-0.1,
     )
     return [sole, upper]
 
@@ -155,7 +159,13 @@ def _head(who: Identity, at: Joints, look: float) -> list[Tube]:
         (1, half * 0.5),
     )
     skull = Tube(
-        crown - [0, 0.02, 0], chin + [0, 0.02, 0], girth, who.skins.head, depth_ratio=1.18, roundness=0.5, nearer=0.05
+        crown - [0, 0.02, 0],
+        moved(chin, 0, 0.02, 0),
+        girth,
+        who.skins.head,
+        depth_ratio=1.18,
+        roundness=0.5,
+        nearer=0.05,
     )
     return [replace(skull, turn=look, folds=0.4), *_hair(who, at), *_brim(who, at, look)]
 
@@ -176,8 +186,8 @@ def _hair(who: Identity, at: Joints) -> list[Tube]:
     if style == "bun":
         return [
             Tube(
-                middle + [0, 0.1, -half * 1.1],
-                middle + [0, 0.06, -half * 1.2],
+                moved(middle, 0, 0.1, -half * 1.1),
+                moved(middle, 0, 0.06, -half * 1.2),
                 _girth((0, 0.045), (1, 0.045)),
                 who.skins.hair,
             )
@@ -203,7 +213,7 @@ def _brim(who: Identity, at: Joints, look: float) -> list[Tube]:
     if worn.hat == "brimmed":
         return [
             Tube(
-                brow + [0, 0.012, 0],
+                moved(brow, 0, 0.012, 0),
                 brow - [0, 0.012, 0],
                 _girth((0, half * 1.8), (1, half * 1.9)),
                 skin,
@@ -234,7 +244,7 @@ def _bag(who: Identity, at: Joints) -> list[Tube]:
             )
         ]
     if bag.kind == "shoulder":
-        top = at["pelvis"] + [sign * (shape.hip + 0.07), 0.1, -0.02]
+        top = moved(at["pelvis"], sign * (shape.hip + 0.07), 0.1, -0.02)
         return [_box(top, 0.26 * bag.size, 0.14 * bag.size, who.skins.bag, turn=np.pi / 2)]
     if bag.kind == "handbag":
         return [
@@ -254,6 +264,6 @@ def _suitcase(who: Identity, sign: float) -> list[Tube]:
     """Pulled behind, upright on its wheels, with the bar that holds it."""
     bag = who.outfit.bag
     top = np.array([sign * 0.3, 0.55 * bag.size + 0.06, -0.38])
-    bar = Tube(top + [0, 0.3, 0.12], top, _girth((0, 0.012), (1, 0.012)), _one_colour(np.full(3, 0.25)), folds=0)
+    bar = Tube(moved(top, 0, 0.3, 0.12), top, _girth((0, 0.012), (1, 0.012)), _one_colour(np.full(3, 0.25)), folds=0)
     case = _box(top, 0.52 * bag.size, 0.2 * bag.size, who.skins.bag, turn=0.0)
     return [bar, case]

@@ -33,12 +33,12 @@ class Look:
 
 def look(rng: Generator) -> Look:
     """The settled character of one camera: many are decent, a few are off in every way at once."""
-    off = between(rng, 0.2, 1.0) ** 2
+    off = between(rng, 0.05, 1.0) ** 3
     return Look(
         exposure=float(np.exp(rng.normal(0.0, 0.28) * off)),
         warmth=near(rng, 0.0, 0.17, low=-0.32, high=0.34) * off,
         tint=near(rng, 0.0, 0.06, low=-0.12, high=0.14) * off,
-        saturation=near(rng, 0.95, 0.12 + 0.25 * off, low=0.3, high=1.45),
+        saturation=near(rng, 0.95, 0.07 + 0.3 * off, low=0.3, high=1.45),
         gamma=float(np.exp(rng.normal(0.0, 0.25) * off)),
         haze=between(rng, 0.05, 0.3) * off if chance(rng, 0.5) else 0.0,
         crosstalk=tuple(rng.normal(0, 0.05, 6) * off),
@@ -71,12 +71,17 @@ def develop(scene: FloatArray, settings: Look, *, size_hw: tuple[int, int], rng:
     rows = min(settings.rows, height)
     sensed = cv2.resize(coloured, (max(16, round(width * rows / height)), rows), interpolation=cv2.INTER_AREA)
     sensed = _blurred(sensed, settings, rng)
-    noise = rng.standard_normal(sensed.shape[:2], np.float32)[..., None] * [0.9, 0.8, 0.9]
-    if settings.noise > 3:
-        noise = noise + rng.standard_normal(sensed.shape, np.float32) * np.float32(0.6)
-    levels = np.clip(sensed * np.float32(255) + noise.astype(np.float32) * np.float32(settings.noise), 0, 255)
-    graded = cv2.LUT(levels.astype(np.uint8), _curve(settings.gamma))
+    levels = cv2.convertScaleAbs(np.maximum(sensed + _grain(rng, sensed.shape[:2], settings.noise), 0), alpha=255)
+    graded = cv2.LUT(levels, _curve(settings.gamma))
     return _delivered(_compressed(np.asarray(graded, np.uint8), settings.quality), size_hw)
+
+
+def _grain(rng: Generator, size_hw: tuple[int, int], sigma: float) -> FloatArray:
+    """Sensor noise, (H, W, 3), the channels partly alike, as after demosaicing."""
+    grey = rng.standard_normal((*size_hw, 1), np.float32)
+    other = rng.standard_normal((*size_hw, 1), np.float32)
+    mix = np.array([0.85, 0.85, 0.85], np.float32), np.array([0.5, -0.35, -0.45], np.float32)
+    return np.asarray((grey * mix[0] + other * mix[1]) * np.float32(sigma / 255), np.float32)
 
 
 def _colour_matrix(settings: Look) -> Array:

@@ -12,39 +12,19 @@ background) in `Camera`, and everything else (pose, direction, box, blur, what s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 
 from sightline.synth.cameras import Camera, camera, shoot
-from sightline.synth.dice import dice, fresh_seed
+from sightline.synth.census import Census
 from sightline.synth.figure import Identity, person
 from sightline.synth.folders import Shot, require_counts, write_labelled
 
 __all__ = ["Camera", "Identity", "Shot", "camera", "people_dataset", "person", "shoot", "write_people"]
 
 
-@lru_cache(maxsize=64)  # a camera is made for tens of persons' shots, and every process makes its own
-def _camera(seed: int) -> Camera:
-    return camera(seed)
-
-
-@dataclass(frozen=True)
-class _Census:
-    """All shots of any one person of a data set, in order; small, so that it travels to other processes."""
-
-    cameras: int
-    shots: int
-    seed: int
-    size_hw: tuple[int, int]
-
-    def __call__(self, person_id: int) -> Iterator[Shot]:
-        who = person(fresh_seed(dice("census person", self.seed, person_id)))
-        for camera_id in range(1, self.cameras + 1):
-            seen_by = _camera(fresh_seed(dice("census camera", self.seed, camera_id)))
-            for index in range(self.shots):
-                image = shoot(who, seen_by, seed=index, size_hw=self.size_hw)
-                yield Shot(image, person_id, camera_id, index)
+def _census(cameras: int, shots: int, seed: int, size_hw: tuple[int, int]) -> Census[Identity]:
+    return Census("people", person, partial(shoot, size_hw=size_hw), cameras, shots, seed)
 
 
 def people_dataset(
@@ -55,8 +35,7 @@ def people_dataset(
     Person 5 of seed 1 is the same whatever the number of persons or cameras. Raises `ConfigError` for a count below 1.
     """
     require_counts(count_ids=count_ids, cameras=cameras, shots_per_camera=shots_per_camera)
-    census = _Census(cameras, shots_per_camera, seed, size_hw)
-    return (shot for person_id in range(1, count_ids + 1) for shot in census(person_id))
+    return _census(cameras, shots_per_camera, seed, size_hw).everybody(count_ids)
 
 
 def write_people(
@@ -75,4 +54,4 @@ def write_people(
     `ConfigError` for a count below 1, `OutputError` where the folder cannot be written.
     """
     require_counts(ids=ids, cameras=cameras, shots=shots, workers=workers)
-    return write_labelled(folder, _Census(cameras, shots, seed, size_hw), ids=ids, workers=workers)
+    return write_labelled(folder, _census(cameras, shots, seed, size_hw), ids=ids, workers=workers)

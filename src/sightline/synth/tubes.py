@@ -22,7 +22,7 @@ class Tube:
     top: Array  # (3,)
     bottom: Array  # (3,)
     half_widths: FloatArray  # (K,) from top to bottom
-    skin: FloatArray  # (H, W, 3) BGR in 0..1: rows down the tube, columns around it from the back over its left side
+    skin: FloatArray  # BGR in 0..1: (3,), or (H, W, 3) with rows down and columns around, the front in the middle
     rows: tuple[float, float] = (0.0, 1.0)  # the part of the picture this tube wears
     depth_ratio: float = 1.0  # depth over width
     roundness: float = 1.0  # of the ends: 1 a half ball, near 0 cut flat
@@ -69,16 +69,14 @@ def _draw(canvas: FloatArray, flat: FlatTube, light: Light, fold_xy: tuple[int, 
     radius = radii[(down * (len(radii) - 1)).astype(np.intp)]
     side = across / radius
     square = side * side + (beyond / (tube.roundness * radius)) ** 2
-    cover = np.clip((1 - np.sqrt(square)) * radius + 0.5, 0, 1)
-    facing = np.sqrt(np.clip(1 - square, 0, 1))
-    start = np.arctan2(tube.depth_ratio * np.sin(yaw), np.cos(yaw))
-    colour = _sample(tube, np.arcsin(np.clip(side, -1, 1)) - np.float32(start), down)
-    colour *= _shading(light, side, facing, axis)[..., None]
-    region = canvas[window]
+    cover = np.minimum(np.maximum((1 - np.sqrt(square)) * radius + np.float32(0.5), 0), 1)
+    shade = _shading(light, side, np.sqrt(np.maximum(1 - square, 0)), axis)
     if tube.folds:
         fold = creases()[fold_xy[1] : fold_xy[1] + side.shape[0], fold_xy[0] : fold_xy[0] + side.shape[1]]
-        colour[: fold.shape[0], : fold.shape[1]] *= (1 + (fold - 1) * np.float32(tube.folds))[..., None]
-    region += (colour - region) * cover[..., None]
+        shade[: fold.shape[0], : fold.shape[1]] *= 1 + (fold - 1) * np.float32(tube.folds)
+    region = canvas[window]
+    region *= (1 - cover)[..., None]
+    region += _colour(tube, side, down, yaw) * (shade * cover)[..., None]
 
 
 def _window(canvas: FloatArray, flat: FlatTube, margin: float) -> tuple[slice, slice] | None:
@@ -98,15 +96,20 @@ def _local(flat: FlatTube, window: tuple[slice, slice]) -> tuple[FloatArray, Flo
     xs = (np.arange(window[1].start, window[1].stop) + 0.5 - flat.top_xy[0]).astype(np.float32)[None, :]
     ys = (np.arange(window[0].start, window[0].stop) + 0.5 - flat.top_xy[1]).astype(np.float32)[:, None]
     along = xs * axis[0] + ys * axis[1]
-    down = np.clip(along * np.float32(1 / length), 0, 1)
+    down = np.minimum(np.maximum(along * np.float32(1 / length), 0), 1)
     return xs * axis[1] - ys * axis[0], down, along - down * np.float32(length), axis
 
 
-def _sample(tube: Tube, angle: FloatArray, down: FloatArray) -> FloatArray:
+def _colour(tube: Tube, side: FloatArray, down: FloatArray, yaw: float) -> FloatArray:
+    """What the tube wears at each pixel: (3,) or (h, w, 3)."""
+    if tube.skin.ndim == 1:
+        return tube.skin
     rows, columns = tube.skin.shape[:2]
     first, last = tube.rows
+    start = np.arctan2(tube.depth_ratio * np.sin(yaw), np.cos(yaw))
+    angle = np.arcsin(np.minimum(np.maximum(side, -1), 1)) - np.float32(start)
     x = (angle * np.float32(columns / (2 * np.pi)) + np.float32(columns / 2 - 0.5)) % np.float32(columns)
-    y = np.clip((first + down * (last - first)) * rows - 0.5, 0, rows - 1.01).astype(np.float32)
+    y = np.minimum(np.maximum((first + down * (last - first)) * rows - np.float32(0.5), 0), np.float32(rows - 1.01))
     return np.asarray(cv2.remap(tube.skin, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
 

@@ -29,5 +29,5 @@ def circle(features: Tensor, labels: Tensor, *, margin: float = 0.25, scale: flo
 
 
 def _log_sum_exp(exponents: Tensor, chosen: Tensor) -> Tensor:
-    """Over the chosen ones of each row. A row with none gets the lowest finite number, as -inf breeds NaN."""
+    """Over the chosen ones of each row. For a row with none the lowest finite number: -inf has no gradient."""
     return exponents.masked_fill(~chosen, torch.finfo(exponents.dtype).min).logsumexp(1)

@@ -1,0 +1,298 @@
+"""The training loop, to be read from `train` down.
+
+One process trains, or several under `torchrun`; each sees its own batches, and the first one validates and writes. A
+run that is stopped (Ctrl-C, SIGTERM) finishes its step, saves, and is continued by `--resume` bit for bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from sightline.card import ModelCard, VectorOutput
+from sightline.errors import SightlineError
+from sightline.nets.checkpoint import read_checkpoint, save_checkpoint, weights_fingerprint
+from sightline.nets.reid import ReidNet, ReidOutput, build_reid, reid_facts, start_from
+from sightline.training.config import TrainingConfig
+from sightline.training.history import write_history
+from sightline.training.loading import Batch, training_loader
+from sightline.training.losses import LossPlan, TotalLoss
+from sightline.training.processes import Processes
+from sightline.training.records import Record, labels
+from sightline.training.schedule import build_optimizer, build_scheduler
+from sightline.training.state import Epoch, TrainingState, averaging, read_saved, restore, save_state
+from sightline.training.validation import Validation, validate
+
+log = logging.getLogger(__name__)
+
+
+class TrainingStoppedError(SightlineError, RuntimeError):
+    """The loss is no longer a number; the last good checkpoint is named in the message."""
+
+
+class Observer(Protocol):
+    """Who watches a run: a progress bar, a test, nobody."""
+
+    def epoch_begins(self, epoch: int, steps: int, first_step: int) -> None: ...
+
+    def step_done(self, figures: Epoch) -> None: ...
+
+    def epoch_done(self, epoch: int, figures: Epoch) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and where its weights are."""
+
+    folder: Path
+    history: Sequence[Epoch]
+    interrupted: bool = False
+    stopped_early: bool = False
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from, and the people it is judged on; nobody is in both."""
+
+    name: str
+    train: tuple[Record, ...]
+    held_out: tuple[Record, ...]
+
+
+def train(
+    config: TrainingConfig, material: Material, folder: Path, *, observer: Observer, resume: Path | None = None
+) -> Outcome:
+    """Train in `folder`, which gets config.yaml beforehand from the caller, then weights/, history.csv and curves."""
+    with Processes.joined(config.advanced.device) as processes, _stop_signals() as stop:
+        torch.use_deterministic_algorithms(config.advanced.deterministic, warn_only=True)
+        run = _Run.begin(config, material, folder, processes)
+        if resume is not None:
+            restore(run.state, read_saved(resume), origin=resume)
+        while run.state.epoch < config.train.epochs and not stop.asked:
+            run.one_epoch(observer, stop)
+            if not stop.asked:
+                run.end_epoch(observer)
+            if stop.asked or run.is_due(config.output.save_every):
+                run.save()
+            if run.is_stale:
+                break
+        if not stop.asked:
+            run.finish()
+        return Outcome(folder, tuple(run.state.history), interrupted=stop.asked, stopped_early=run.is_stale)
+
+
+@dataclass
+class _Run:
+    """One process's part in a run."""
+
+    config: TrainingConfig
+    material: Material
+    folder: Path
+    processes: Processes
+    state: TrainingState
+    loader: DataLoader[Batch]
+
+    @classmethod
+    def begin(cls, config: TrainingConfig, material: Material, folder: Path, processes: Processes) -> _Run:
+        known = labels(material.train)
+        loader = training_loader(material.train, known, config, rank=processes.rank, world=processes.world)
+        net = build_reid(
+            config.model.arch,
+            num_classes=len(known),
+            head=config.model.head,
+            reid_dim=config.model.reid_dim,
+            last_stride_1=config.model.last_stride_1,
+            seed=config.train.seed,
+        )
+        if config.model.pretrained:
+            log.info("%s", start_from(net, read_checkpoint(Path(config.model.pretrained))))
+        net.to(processes.device)
+        losses = TotalLoss(_loss_plan(config, len(known))).to(processes.device)
+        optimizer = build_optimizer(net, losses, config.train)
+        steps = max(1, len(loader) // config.train.accumulate)
+        state = TrainingState(
+            net,
+            losses,
+            optimizer,
+            build_scheduler(optimizer, config.train, steps_per_epoch=steps),
+            torch.amp.GradScaler(processes.device.type, enabled=config.train.amp == "fp16"),
+            averaging(net, config.train.ema),
+        )
+        (folder / "weights").mkdir(parents=True, exist_ok=True)
+        return cls(config, material, folder, processes, state, loader)
+
+    def one_epoch(self, observer: Observer, stop: _Stop) -> None:
+        """Every batch of the epoch that has not been seen, until somebody asks to stop."""
+        state, config = self.state, self.config.train
+        resting = state.epoch < config.freeze_epochs
+        _rest_backbone(state.net, resting)
+        model = self.processes.wrapped(state.net, unused=resting)
+        self.loader.batch_sampler.set_epoch(state.epoch, skip=state.step_in_epoch)  # type: ignore[union-attr]
+        self.loader.dataset.set_epoch(state.epoch)  # type: ignore[attr-defined]
+        observer.epoch_begins(state.epoch, len(self.loader) + state.step_in_epoch, state.step_in_epoch)
+        for batch in self.loader:
+            figures = self._step(model, batch)
+            state.step_in_epoch += 1
+            for name, value in figures.items():
+                state.partial[name] = state.partial.get(name, 0.0) + value
+            observer.step_done(figures)
+            if state.step_in_epoch % config.accumulate == 0 and self.processes.any(stop.asked):
+                stop.asked = True
+                return
+
+    def _step(self, model: DistributedDataParallel | ReidNet, batch: Batch) -> Epoch:
+        """One batch forward and back; every `accumulate` batches the weights move."""
+        state, config = self.state, self.config.train
+        images, people = batch.images.to(self.processes.device), batch.labels.to(self.processes.device)
+        with self.processes.autocast(config.amp):
+            output: ReidOutput = model(images, "both")
+        total, parts = state.losses(output, people)
+        self._require_finite(total, batch)
+        state.scaler.scale(total / config.accumulate).backward()
+        if (state.step_in_epoch + 1) % config.accumulate == 0:
+            self._move()
+        right = (output.logits.argmax(dim=1) == people).float().mean()
+        return {"loss": total.item(), **{name: part.item() for name, part in parts.items()}, "accuracy": right.item()}
+
+    def _move(self) -> None:
+        state, config = self.state, self.config.train
+        if config.clip:
+            state.scaler.unscale_(state.optimizer)
+            torch.nn.utils.clip_grad_norm_(state.net.parameters(), config.clip)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.scheduler.step()
+        if state.averaged is not None:
+            state.averaged.update_parameters(state.net)
+
+    def _require_finite(self, total: Tensor, batch: Batch) -> None:
+        if math.isfinite(total.item()):
+            return
+        state, kept = self.state, self.folder / "weights" / "checkpoint.pt"
+        advice = f"{kept} is the last good checkpoint" if kept.exists() else "no checkpoint was due yet"
+        raise TrainingStoppedError(
+            f"the loss became {total.item()} in epoch {state.epoch + 1}, batch {state.step_in_epoch + 1} "
+            f"(its first image is {batch.names[0]}); {advice}. Lower lr or raise clip, or train without amp"
+        )
+
+    def end_epoch(self, observer: Observer) -> None:
+        """Close the epoch's books: its means, its validation, the best so far."""
+        state = self.state
+        steps = max(1, state.step_in_epoch)
+        figures = {name: value / steps for name, value in state.partial.items()}
+        figures["lr"] = float(state.scheduler.get_last_lr()[1])
+        state.epoch, state.step_in_epoch, state.partial = state.epoch + 1, 0, {}
+        if self._is_time_to_validate():
+            figures |= self._validated()
+        state.history.append({"epoch": state.epoch, **figures})
+        if self.processes.is_first:
+            write_history(state.history, self.folder)
+        observer.epoch_done(state.epoch, figures)
+
+    def _is_time_to_validate(self) -> bool:
+        is_last = self.state.epoch == self.config.train.epochs
+        return bool(self.material.held_out) and (is_last or self.state.epoch % self.config.val.val_every == 0)
+
+    def _validated(self) -> Epoch:
+        """Judge the weights that would be shipped. Every process gets the figures; the first one computes them."""
+        state = self.state
+        result = validate(state.judged, self.material.held_out, self.config) if self.processes.is_first else None
+        result = self.processes.shared(result)
+        score = self._score(result)
+        if state.best is None or score > state.best:
+            state.best, state.stale = score, 0
+            self._keep("best.pt")
+        else:
+            state.stale += 1
+        return result.figures
+
+    def _score(self, result: Validation) -> float:
+        return result.mean_ap if self.config.val.best_by == "map" else -result.loss
+
+    @property
+    def is_stale(self) -> bool:
+        return 0 < self.config.val.patience <= self.state.stale
+
+    def is_due(self, every: int) -> bool:
+        return self.state.epoch % every == 0
+
+    def save(self) -> None:
+        if self.processes.is_first:
+            save_state(self.state, self.folder / "weights" / "checkpoint.pt", config=asdict(self.config))
+
+    def finish(self) -> None:
+        self.save()
+        self._keep("final.pt")
+
+    def _keep(self, name: str) -> None:
+        """Weights that `embed`, `export` and `eval` take: with their card."""
+        if self.processes.is_first:
+            net = self.state.judged
+            save_checkpoint(self.folder / "weights" / name, net, card=self._card(net))
+
+    def _card(self, net: ReidNet) -> ModelCard:
+        return ModelCard(
+            task=self.config.model.task,
+            arch=self.config.model.arch,
+            image=self.config.image,
+            output=VectorOutput("features", self.config.model.reid_dim, normalised=False),
+            weights="trained",
+            fingerprint=weights_fingerprint(net.state_dict()),
+            trained_on=self.material.name,
+            extra=reid_facts(net),
+        )
+
+
+def _loss_plan(config: TrainingConfig, classes: int) -> LossPlan:
+    chosen = config.train
+    plan = LossPlan(num_classes=classes, reid_dim=config.model.reid_dim, head=config.model.head, id_loss=chosen.id_loss)
+    return replace(
+        plan,
+        label_smooth=chosen.label_smooth,
+        loss_type=chosen.loss_type,
+        metric_weight=chosen.metric_weight,
+        triplet_margin=chosen.triplet_margin,
+        circle_margin=chosen.circle_margin,
+        circle_scale=chosen.circle_scale,
+    )
+
+
+def _rest_backbone(net: ReidNet, resting: bool) -> None:
+    net.train()
+    for parameter in net.backbone_parameters():
+        parameter.requires_grad_(not resting)
+
+
+@dataclass
+class _Stop:
+    asked: bool = False
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    """Ctrl-C and SIGTERM ask, they do not interrupt: the step under way is finished and saved."""
+    stop = _Stop()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.asked = True
+
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, ask) for kind in kinds}
+    try:
+        yield stop
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -1,0 +1,154 @@
+"""A page to look through: the queries a model did worst on, each with what it found instead.
+
+One file that needs nothing else: the images are in it, small, and it runs no script at all, which its own policy tells
+the browser too. Names of people come from wherever the data came from and are shown as text.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from PIL import Image as PillowImage
+
+from sightline._version import __version__
+from sightline.files import replacing
+from sightline.images import read_image
+from sightline.reid.labelled import Labelled, pieces, unit
+from sightline.training.records import Record
+from sightline.types import FloatArray, IntArray
+
+SHOWN = 10  # of the gallery, for each query
+QUERIES = 50
+BLOCK = 128  # queries ranked at once
+THUMBNAIL = 176  # pixels of the longer side: sharp at twice the size it is shown
+JPEG_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class Found:
+    """A gallery image at its rank, counted from 1 over what is compared with the query."""
+
+    gallery: int  # its place in the gallery
+    rank: int
+    score: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one query."""
+
+    query: int  # its place among the queries
+    average_precision: float  # mean precision
+    top: tuple[Found, ...]
+    first_right: Found
+    matches: int  # in the gallery
+    left_out: int  # of the same person and camera: no evidence
+
+
+def outcomes(query: Labelled, gallery: Labelled, *, top: int = SHOWN) -> list[Outcome]:
+    """Every query that has a match, the lowest average precision first.
+
+    Ranks as `sightline.reid.metrics.rank` does, a wrong image before a right one of the same score.
+    """
+    found: list[Outcome] = []
+    left, right = unit(query.vectors), unit(gallery.vectors).T
+    for rows in pieces(len(query), BLOCK):
+        for row, scores in zip(range(rows.start, rows.stop), left[rows] @ right, strict=True):
+            outcome = _outcome(row, scores, query, gallery, top)
+            if outcome is not None:
+                found.append(outcome)
+    return sorted(found, key=lambda outcome: (outcome.average_precision, outcome.query))
+
+
+def _outcome(row: int, scores: FloatArray, query: Labelled, gallery: Labelled, top: int) -> Outcome | None:
+    same = gallery.ids == query.ids[row]
+    junk = np.zeros_like(same)
+    if query.cameras is not None and gallery.cameras is not None:
+        junk = same & (gallery.cameras == query.cameras[row])
+    order = np.lexsort((same, -scores))
+    order = order[~junk[order]]
+    places = np.flatnonzero(same[order])
+    if len(places) == 0:
+        return None
+    precision = float(np.mean(np.arange(1, len(places) + 1) / (places + 1)))
+    shown = tuple(_found(place, order, scores, same) for place in range(min(top, len(order))))
+    first = _found(int(places[0]), order, scores, same)
+    return Outcome(row, precision, shown, first, len(places), int(junk.sum()))
+
+
+def _found(place: int, order: IntArray, scores: FloatArray, same: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Found:
+    column = int(order[place])
+    return Found(column, place + 1, float(scores[column]), bool(same[column]))
+
+
+def write_worst_page(
+    path: Path,
+    found: Sequence[Outcome],
+    *,
+    query: Sequence[Record],
+    gallery: Sequence[Record],
+    title: str,
+    figures: Mapping[str, str],
+    limit: int = QUERIES,
+) -> None:
+    """The first `limit` of the outcomes, in their order. `figures` are shown on top, as name and value."""
+    environment = Environment(loader=PackageLoader("sightline.training"), autoescape=True, trim_blocks=True)
+    environment.filters["percent"] = lambda share: f"{share:.1%}"
+    page = environment.get_template("worst_queries.html").stream(
+        version=__version__,
+        title=title,
+        figures=figures,
+        shown=min(limit, len(found)),
+        total=len(found),
+        cards=_cards(found[:limit], query, gallery),
+    )
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        page.dump(file)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One image as the page shows it."""
+
+    source: str  # a data URI
+    person: str
+    camera: int
+    name: str  # of the file
+    found: Found | None = None
+
+
+@dataclass(frozen=True)
+class _Card:
+    outcome: Outcome
+    query: _Picture
+    top: tuple[_Picture, ...]
+    later: _Picture | None  # the first right image, where it is not among the top
+
+
+def _cards(found: Sequence[Outcome], query: Sequence[Record], gallery: Sequence[Record]) -> Iterator[_Card]:
+    """One at a time, so that the images of one query at most are in memory beside the page."""
+    for outcome in found:
+        first = outcome.first_right
+        later = None if first in outcome.top else _picture(gallery[first.gallery], first)
+        top = tuple(_picture(gallery[item.gallery], item) for item in outcome.top)
+        yield _Card(outcome, _picture(query[outcome.query]), top, later)
+
+
+def _picture(record: Record, found: Found | None = None) -> _Picture:
+    return _Picture(thumbnail(record.path), record.person, record.camera, record.path.name, found)
+
+
+def thumbnail(path: Path) -> str:
+    """The image as a small JPEG in a data URI. Raises `ImageError` when it cannot be read."""
+    picture = PillowImage.fromarray(np.ascontiguousarray(read_image(path)[:, :, ::-1]))
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
