@@ -24,6 +24,9 @@ VERBS = {
     "export": "write a checkpoint as one self-describing ONNX file",
     "inspect": "show what a model file says about itself, and what it will be fed",
     "models": "list, pull and locate the known public models",
+    "train": "train a network on a CSV or folder of labelled images",
+    "eval": "measure a model: who it finds, and how often it is wrong",
+    "prepare": "turn a public dataset into a folder and a CSV, and check every image",
     "doctor": "show which runtimes and devices work here, and what to install",
 }
 

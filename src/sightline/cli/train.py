@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.cli import INTERRUPTED
-from sightline.config import load_config, save_config
-from sightline.errors import BackendError, ConfigError, ModelNotFoundError
+from sightline.config import load_config
+from sightline.errors import BackendError, ConfigError
 from sightline.runtime.backend import missing_package
 from sightline.training.config import TrainingConfig, keys
+from sightline.training.runs import run_named
 
 if TYPE_CHECKING:
     from sightline.training.trainer import Material, Outcome
@@ -47,29 +48,19 @@ def run(args: argparse.Namespace) -> int:
         raise BackendError(f"training needs more than running: {reason}")
     from sightline.training.trainer import train
 
-    config, folder, checkpoint = _settled(args)
+    config, resumed = _settled(args)
     material = _material(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_config(config, folder / "config.yaml")
-    people = len({record.person for record in material.train})
-    print(f"{folder}: {len(material.train)} images of {people} people, {len(material.held_out)} images held out")
-    outcome = train(config, material, folder, observer=_Progress(config, quiet=args.quiet), resume=checkpoint)
+    outcome = train(config, material, observer=_Progress(config, material, quiet=args.quiet), resume=resumed)
     return _tell(outcome)
 
 
-def _settled(args: argparse.Namespace) -> tuple[TrainingConfig, Path, Path | None]:
-    """The configuration, the run's folder, and the checkpoint to go on from."""
+def _settled(args: argparse.Namespace) -> tuple[TrainingConfig, Path | None]:
+    """The configuration, and the folder of the run to go on with."""
     overrides = _explicit(args)
     if args.resume is None:
-        config = load_config(TrainingConfig, args.config, overrides=overrides)
-        return config, _new_folder(Path(config.output.project), config.output.name), None
-    folder = Path(args.resume)
-    if not folder.is_dir():
-        folder = Path(args.project or "runs/train") / args.resume
-    checkpoint = folder / "weights" / "checkpoint.pt"
-    if not checkpoint.exists():
-        raise ModelNotFoundError(f"nothing to resume: {checkpoint} is not there")
-    return load_config(TrainingConfig, args.config or folder / "config.yaml", overrides=overrides), folder, checkpoint
+        return load_config(TrainingConfig, args.config, overrides=overrides), None
+    folder = run_named(args.resume, Path(args.project or TrainingConfig().output.project))
+    return load_config(TrainingConfig, args.config or folder / "config.yaml", overrides=overrides), folder
 
 
 def _explicit(args: argparse.Namespace) -> list[str]:
@@ -80,12 +71,6 @@ def _explicit(args: argparse.Namespace) -> list[str]:
 
 def _as_yaml(value: object) -> str:
     return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
-
-
-def _new_folder(project: Path, name: str) -> Path:
-    """`exp`, then `exp2`, `exp3`: no run is ever written over."""
-    candidates = (project / (name if number == 1 else f"{name}{number}") for number in range(1, 1_000_000))
-    return next(folder for folder in candidates if not folder.exists())
 
 
 def _material(config: TrainingConfig) -> Material:
@@ -104,11 +89,12 @@ def _material(config: TrainingConfig) -> Material:
 class _Progress:
     """A bar an epoch with rate and time left, then the epoch's figures on a line."""
 
-    def __init__(self, config: TrainingConfig, *, quiet: bool) -> None:
+    def __init__(self, config: TrainingConfig, material: Material, *, quiet: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
+        self._material = material
         self._epochs = config.train.epochs
         self._images = config.data.batch_size
         self._bar = Progress(
@@ -120,6 +106,13 @@ class _Progress:
             console=console,
             disable=quiet or not console.is_terminal,
             transient=True,
+        )
+
+    def run_begins(self, folder: Path) -> None:
+        train, held_out = self._material.train, self._material.held_out
+        people = len({record.person for record in train})
+        print(
+            f"{folder}: {len(train)} images of {people} people, {len(held_out)} images of others held out", flush=True
         )
 
     def epoch_begins(self, epoch: int, steps: int, first_step: int) -> None:

@@ -17,7 +17,7 @@ from sightline.errors import SightlineError
 from sightline.types import FloatArray, IntArray
 
 JUNK = -1  # the identity of detections that are nobody
-ROUNDING = 2.0**-22  # of a score, two steps of float32: how unlike equal products may come out
+ROUNDING = 2.0**-23  # of a score, a step of float32: how unlike equal products may come out
 LARGEST = 1e15  # of a vector's numbers, so that its products fit float32
 
 Metric = Literal["cosine", "euclidean"]

@@ -59,8 +59,8 @@ def rank(
 ) -> Ranking:
     """Every query against the whole gallery.
 
-    Ties count against the query, so that a model which tells nobody apart gets what it deserves; two scores within two
-    steps of float32 are a tie, as equal vectors come out of a matrix product no closer than that. Memory beyond the
+    Ties count against the query, so that a model which tells nobody apart gets what it deserves; two scores within a
+    step of float32 are a tie, as equal vectors come out of a matrix product no closer than that. Memory beyond the
     vectors: a chunk of the gallery, twice while it is prepared, and `block` rows of scores of it.
 
     `metric` "euclidean" compares the vectors as they are, "cosine" their directions (a zero vector has cosine 0 with
@@ -150,7 +150,8 @@ def _matches(asked: ById, shown: ById, scorer: Scorer, block: int) -> list[Float
 
 def _ahead(row: FloatArray, matches: FloatArray) -> IntArray:
     """For each match, how many of the row score as well or better. Only those that reach the worst are sorted."""
-    rivals = np.sort(row[row >= matches[0]])
+    rivals = row[np.flatnonzero(row >= matches[0])]  # three times as fast as the mask itself
+    rivals.sort()
     return len(rivals) - np.searchsorted(rivals, matches)
 
 
@@ -168,23 +169,24 @@ def _require_queries(found: int) -> None:
 
 
 def _ranking(ranks: Sequence[IntArray], skipped: int, max_rank: int) -> Ranking:
+    """All queries at once: their ranks in one row, `begins` where each query starts in it."""
     _require_queries(len(ranks))
-    firsts = np.bincount([min(found[0], max_rank + 1) for found in ranks], minlength=max_rank + 2)
+    sizes = np.array([len(found) for found in ranks])
+    begins = np.cumsum(sizes) - sizes
+    places = np.concatenate(ranks)
+    before = np.arange(len(places)) - np.repeat(begins, sizes)  # matches better than this one
+    precisions = (before + 1) / places
+    just_before = np.where(places > 1, before / np.maximum(places - 1, 1), 1.0)  # the original code starts at 1
+    firsts = np.bincount(np.minimum(places[begins], max_rank + 1), minlength=max_rank + 2)
     return Ranking(
         cmc=np.cumsum(firsts[1 : max_rank + 1]) / len(ranks),
-        map_mean_precision=float(np.mean([np.mean(_precisions(found)) for found in ranks])),
-        map_trapezoid=float(np.mean([np.mean(_precisions(found) + _precisions_before(found)) / 2 for found in ranks])),
-        minp=float(np.mean([len(found) / found[-1] for found in ranks])),
+        map_mean_precision=_mean_of_means(precisions, begins, sizes),
+        map_trapezoid=_mean_of_means((just_before + precisions) / 2, begins, sizes),
+        minp=float(np.mean(sizes / places[begins + sizes - 1])),
         queries=len(ranks),
         skipped=skipped,
     )
 
 
-def _precisions(ranks: IntArray) -> Figures:
-    """At each match, the share of matches among everything up to it."""
-    return np.arange(1, len(ranks) + 1) / ranks
-
-
-def _precisions_before(ranks: IntArray) -> Figures:
-    """Just before each match; 1 before the first rank, as the original code starts."""
-    return np.where(ranks > 1, np.arange(len(ranks)) / np.maximum(ranks - 1, 1), 1.0)
+def _mean_of_means(values: Figures, begins: IntArray, sizes: IntArray) -> float:
+    return float(np.mean(np.add.reduceat(values, begins) / sizes))

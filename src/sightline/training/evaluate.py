@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from sightline._version import __version__
 from sightline.errors import ImageError, SightlineError
 from sightline.images import read_image, resize
 from sightline.reid.embedder import Embedder
@@ -71,8 +68,47 @@ class Verification:
     impostor: FloatArray
     eer: Eer
     tars: tuple[TarAtFar, ...]
-    across_cameras: bool  # genuine pairs are of two cameras
-    drawn: bool  # too many pairs to take all
+    protocol: str  # which pairs these are, in words
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """All that was found out. What was not asked for, or cannot be had, is None."""
+
+    exam: Exam | None  # None: only a list of pairs
+    vectors: Vectors
+    verification: Verification
+    ten_fold: TenFold | None = None
+    ranking: Ranking | None = None
+    reranked: Ranking | None = None
+
+
+def evaluate(
+    embedder: Embedder,
+    exam: Exam | None,
+    *,
+    pairs: Sequence[Pair] = (),
+    ranked: bool = False,
+    reranked: bool = False,
+    fars: Sequence[float] = FARS,
+    reading: Reading | None = None,
+) -> Evaluation:
+    """Embed every image once and judge by that.
+
+    Verification is over the list of pairs where there is one, else over the exam. An official exam is always ranked.
+    """
+    records = () if exam is None else exam.images
+    vectors = embed_images(embedder, list(dict.fromkeys([*paths_of(records), *images_of(pairs)])), reading)
+    if pairs:
+        found, ten_fold = verify_pairs(pairs, vectors, fars=fars)
+    elif exam is not None:
+        found, ten_fold = verify_exam(exam, vectors, fars=fars), None
+    else:
+        raise ValueError("nothing to evaluate on; expected an exam, a list of pairs, or both")
+    if exam is None or not exam.query or not (ranked or reranked or exam.is_official):
+        return Evaluation(exam, vectors, found, ten_fold)
+    again = rank_exam(exam, vectors, reranked=True) if reranked else None
+    return Evaluation(exam, vectors, found, ten_fold, rank_exam(exam, vectors), again)
 
 
 def embed_images(embedder: Embedder, paths: Sequence[Path], reading: Reading | None = None) -> Vectors:
@@ -144,7 +180,13 @@ def verify_exam(exam: Exam, vectors: Vectors, *, fars: Sequence[float] = FARS) -
     genuine, impostor = genuine_and_impostor(
         asked, shown, exclude_same_camera_positives=across, max_pairs=SOME_PAIRS if count > ALL_PAIRS else None
     )
-    return _verification(genuine, impostor, fars, across_cameras=across, drawn=count > ALL_PAIRS)
+    return _verification(genuine, impostor, fars, protocol=_protocol(exam, across=across, drawn=count > ALL_PAIRS))
+
+
+def _protocol(exam: Exam, *, across: bool, drawn: bool) -> str:
+    kept = f"{SOME_PAIRS:,} drawn of each kind" if drawn else "all"
+    sides = "query with gallery" if exam.is_official else "every two images"
+    return f"{sides}, {kept}; genuine pairs {'across cameras only' if across else 'within a camera too'}"
 
 
 def verify_pairs(
@@ -157,19 +199,17 @@ def verify_pairs(
     same = are_same(pairs)
     if len(pairs) < 10:
         raise SightlineError(f"the list has {len(pairs)} pairs; expected at least one for each of ten folds")
-    found = _verification(np.sort(scores[same]), np.sort(scores[~same]), fars, across_cameras=False, drawn=False)
+    found = _verification(np.sort(scores[same]), np.sort(scores[~same]), fars, protocol="the list of pairs")
     return found, ten_fold_accuracy(scores, same)
 
 
-def _verification(
-    genuine: FloatArray, impostor: FloatArray, fars: Sequence[float], *, across_cameras: bool, drawn: bool
-) -> Verification:
+def _verification(genuine: FloatArray, impostor: FloatArray, fars: Sequence[float], *, protocol: str) -> Verification:
     if len(impostor) == 0:
         raise SightlineError("no two images show different people; expected at least two identities")
     if len(genuine) == 0:
         raise SightlineError("no two images show the same person; expected at least one identity with two images")
     found = eer(genuine, impostor)
-    return Verification(genuine, impostor, found, tar_at_far(genuine, impostor, fars), across_cameras, drawn)
+    return Verification(genuine, impostor, found, tar_at_far(genuine, impostor, fars), protocol)
 
 
 def rank_exam(exam: Exam, vectors: Vectors, *, reranked: bool = False) -> Ranking:
@@ -180,61 +220,3 @@ def rank_exam(exam: Exam, vectors: Vectors, *, reranked: bool = False) -> Rankin
     numbers = labels(exam.images)
     query, gallery = (labelled(side, vectors, numbers) for side in (exam.query, exam.gallery))
     return rank(query, gallery, scores=rerank(query.vectors, gallery.vectors) if reranked else None)
-
-
-# What is written down
-
-
-def verification_figures(found: Verification) -> dict[str, Any]:
-    return {
-        "eer": asdict(found.eer),
-        "tar_at_far": [asdict(tar) for tar in found.tars],
-        "genuine_pairs_are_of_two_cameras": found.across_cameras,
-        "pairs": "drawn" if found.drawn else "all",
-    }
-
-
-def ranking_figures(ranking: Ranking) -> dict[str, Any]:
-    """Both conventions of mAP by the names of where they come from."""
-    reach = len(ranking.cmc)
-    return {
-        **{f"rank_{k}": ranking.rank_k(k) for k in (1, 5, 10) if k <= reach},
-        "map_mean_precision": ranking.map_mean_precision,
-        "map_trapezoid": ranking.map_trapezoid,
-        "minp": ranking.minp,
-        "queries": ranking.queries,
-        "queries_skipped": ranking.skipped,
-        "cmc": [float(share) for share in ranking.cmc],
-    }
-
-
-def exam_figures(exam: Exam) -> dict[str, Any]:
-    return {
-        "name": exam.dataset,
-        "people": exam.people,
-        "images": len(exam.images),
-        "identities": exam.identities,
-        "cameras": exam.cameras,
-        "queries": len(exam.query),
-        "gallery": len(exam.gallery),
-    }
-
-
-def model_figures(embedder: Embedder) -> dict[str, Any]:
-    session, card = embedder.session, embedder.session.card
-    return {
-        "file": str(session.path),
-        "fingerprint": embedder.fingerprint,
-        "task": card.task,
-        "arch": card.arch,
-        "weights": card.weights,
-        "trained_on": card.trained_on,
-        "backend": session.backend,
-        "device": session.device,
-        "precision": session.precision,
-        "fallbacks": [str(attempt) for attempt in session.fallbacks],
-    }
-
-
-def versions() -> dict[str, str]:
-    return {"sightline": __version__, "python": platform.python_version(), "numpy": np.__version__}

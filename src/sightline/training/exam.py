@@ -60,28 +60,35 @@ def choose_exam(
     wanted = source or (config.data.dataset if config is not None else "")
     if not wanted:
         raise ConfigError("nothing to evaluate on; expected --csv FILE, --dataset NAME or a run with data of its own")
-    if root is None and config is not None and config.data.data_root:
-        root = Path(config.data.data_root)
-    dataset = open_dataset(wanted, root=root)
+    dataset = open_dataset(wanted, root=root or _default_root(wanted, config))
+    name = wanted if Path(wanted).is_file() else dataset.name
     if dataset.query:
         images = tuple(dict.fromkeys((*dataset.query, *dataset.gallery)))
-        return Exam(dataset.name, OFFICIAL, images, tuple(dataset.query), tuple(dataset.gallery))
+        return Exam(name, OFFICIAL, images, dataset.query, dataset.gallery)
     if config is not None and _is_same(wanted, config.data.dataset):
-        return _exam(dataset.name, HELD_OUT, _held_out(dataset, config), max_images=max_images)
-    notes = () if config is None else _compared(dataset, config, root)
-    return _exam(dataset.name, EVERYBODY, dataset.train, max_images=max_images, notes=notes)
+        return _exam(name, HELD_OUT, _held_out(dataset, config), max_images=max_images)
+    notes = () if config is None else _compared(name, dataset, config)
+    return _exam(name, EVERYBODY, dataset.train, max_images=max_images, notes=notes)
+
+
+def _default_root(wanted: str, config: TrainingConfig | None) -> Path | None:
+    """That of the run, for its own data and for known names; any other CSV has its images beside it."""
+    if config is None or not config.data.data_root:
+        return None
+    is_of_the_run = not Path(wanted).exists() or _is_same(wanted, config.data.dataset)
+    return Path(config.data.data_root) if is_of_the_run else None
 
 
 def _is_same(wanted: str, trained_on: str) -> bool:
-    return wanted == trained_on or os.path.realpath(wanted) == os.path.realpath(trained_on)
+    return bool(trained_on) and (wanted == trained_on or os.path.realpath(wanted) == os.path.realpath(trained_on))
 
 
 def _held_out(dataset: Dataset, config: TrainingConfig) -> Sequence[Record]:
     _, held_out = split_by_identity(dataset.train, share=config.val.val_split, seed=config.train.seed)
     if not held_out:
         raise ConfigError(
-            f"the run held nobody out (val_split is {config.val.val_split:g}), so all of {dataset.name} was trained on; "
-            "pass --csv or --dataset with other people"
+            f"the run held nobody out of {dataset.name} (val_split is {config.val.val_split:g}); "
+            "pass --csv or --dataset with people it was not trained on"
         )
     return held_out
 
@@ -89,19 +96,22 @@ def _held_out(dataset: Dataset, config: TrainingConfig) -> Sequence[Record]:
 # People the run knows
 
 
-def _compared(dataset: Dataset, config: TrainingConfig, root: Path | None) -> tuple[str, ...]:
+def _compared(name: str, dataset: Dataset, config: TrainingConfig) -> tuple[str, ...]:
     """What there is to say about people the run was trained on. Raises `ConfigError` where it saw these very images."""
+    unchecked = "not checked whether the model was trained on these people"
+    if not config.data.dataset:
+        return (f"{unchecked}: its configuration names no data",)
     try:
-        trained = open_dataset(config.data.dataset, root=root)
+        trained = open_dataset(config.data.dataset, root=_default_root(config.data.dataset, config))
     except SightlineError as exc:
-        return (f"not checked whether the model was trained on these people: {exc}",)
+        return (f"{unchecked}: {exc}",)
     known, _ = split_by_identity(trained.train, share=config.val.val_split, seed=config.train.seed)
     files = {os.path.realpath(record.path) for record in known}
     seen = [record for record in dataset.train if os.path.realpath(record.path) in files]
     people = {record.person for record in dataset.train}
     if seen:
         raise ConfigError(
-            f"{len({record.person for record in seen})} of the {len(people)} people in {dataset.name} were trained on "
+            f"{len({record.person for record in seen})} of the {len(people)} people in {name} were trained on "
             f"({len(seen)} of its images); leave it out to evaluate on the people the run held out"
         )
     namesakes = people & {record.person for record in known}
@@ -116,9 +126,7 @@ def _compared(dataset: Dataset, config: TrainingConfig, root: Path | None) -> tu
 # Who is asked about
 
 
-def _exam(
-    name: str, people: str, records: Sequence[Record], *, max_images: int, notes: Iterable[str] = ()
-) -> Exam:
+def _exam(name: str, people: str, records: Sequence[Record], *, max_images: int, notes: Iterable[str] = ()) -> Exam:
     chosen = records if max_images == 0 else _whole_people(records, max_images)
     told = list(notes)
     if len(chosen) < len(records):

@@ -6,12 +6,11 @@ run that is stopped (Ctrl-C, SIGTERM) finishes its step, saves, and is continued
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -21,21 +20,19 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from sightline.card import ModelCard, VectorOutput
 from sightline.errors import SightlineError
-from sightline.nets.checkpoint import read_checkpoint, save_checkpoint, weights_fingerprint
-from sightline.nets.reid import ReidNet, ReidOutput, build_reid, reid_facts, start_from
+from sightline.nets.checkpoint import save_checkpoint
+from sightline.nets.reid import ReidNet, ReidOutput
 from sightline.training.config import TrainingConfig
 from sightline.training.history import write_history
 from sightline.training.loading import Batch, training_loader
-from sightline.training.losses import LossPlan, TotalLoss
+from sightline.training.network import build_losses, build_network, card_for
 from sightline.training.processes import Processes
 from sightline.training.records import Record, labels
+from sightline.training.runs import new_run
 from sightline.training.schedule import build_optimizer, build_scheduler
 from sightline.training.state import Epoch, TrainingState, averaging, read_saved, restore, save_state
 from sightline.training.validation import Validation, validate
-
-log = logging.getLogger(__name__)
 
 
 class TrainingStoppedError(SightlineError, RuntimeError):
@@ -44,6 +41,20 @@ class TrainingStoppedError(SightlineError, RuntimeError):
 
 class Observer(Protocol):
     """Who watches a run: a progress bar, a test, nobody."""
+
+    def run_begins(self, folder: Path) -> None: ...
+
+    def epoch_begins(self, epoch: int, steps: int, first_step: int) -> None: ...
+
+    def step_done(self, figures: Epoch) -> None: ...
+
+    def epoch_done(self, epoch: int, figures: Epoch) -> None: ...
+
+
+class Unwatched:
+    """Nobody watches."""
+
+    def run_begins(self, folder: Path) -> None: ...
 
     def epoch_begins(self, epoch: int, steps: int, first_step: int) -> None: ...
 
@@ -72,25 +83,26 @@ class Material:
 
 
 def train(
-    config: TrainingConfig, material: Material, folder: Path, *, observer: Observer, resume: Path | None = None
+    config: TrainingConfig, material: Material, *, observer: Observer | None = None, resume: Path | None = None
 ) -> Outcome:
-    """Train in `folder`, which gets config.yaml beforehand from the caller, then weights/, history.csv and curves."""
+    """Train in a new folder of the project, or go on in the folder `resume`, a run's."""
     with Processes.joined(config.advanced.device) as processes, _stop_signals() as stop:
         torch.use_deterministic_algorithms(config.advanced.deterministic, warn_only=True)
+        torch.manual_seed(config.train.seed)
+        watching = observer if observer is not None and processes.is_first else Unwatched()
+        folder = resume or processes.shared(new_run(config) if processes.is_first else None)
+        watching.run_begins(folder)
         run = _Run.begin(config, material, folder, processes)
         if resume is not None:
-            restore(run.state, read_saved(resume), origin=resume)
-        while run.state.epoch < config.train.epochs and not stop.asked:
-            run.one_epoch(observer, stop)
-            if not stop.asked:
-                run.end_epoch(observer)
-            if stop.asked or run.is_due(config.output.save_every):
+            restore(run.state, read_saved(run.checkpoint), origin=run.checkpoint)
+        while run.state.epoch < config.train.epochs and not run.is_stale:
+            run.one_epoch(watching, stop)
+            if stop.asked:
                 run.save()
-            if run.is_stale:
-                break
-        if not stop.asked:
-            run.finish()
-        return Outcome(folder, tuple(run.state.history), interrupted=stop.asked, stopped_early=run.is_stale)
+                return Outcome(folder, tuple(run.state.history), interrupted=True)
+            run.end_epoch(watching)
+        run.finish()
+        return Outcome(folder, tuple(run.state.history), stopped_early=run.is_stale)
 
 
 @dataclass
@@ -108,18 +120,8 @@ class _Run:
     def begin(cls, config: TrainingConfig, material: Material, folder: Path, processes: Processes) -> _Run:
         known = labels(material.train)
         loader = training_loader(material.train, known, config, rank=processes.rank, world=processes.world)
-        net = build_reid(
-            config.model.arch,
-            num_classes=len(known),
-            head=config.model.head,
-            reid_dim=config.model.reid_dim,
-            last_stride_1=config.model.last_stride_1,
-            seed=config.train.seed,
-        )
-        if config.model.pretrained:
-            log.info("%s", start_from(net, read_checkpoint(Path(config.model.pretrained))))
-        net.to(processes.device)
-        losses = TotalLoss(_loss_plan(config, len(known))).to(processes.device)
+        net = build_network(config, classes=len(known)).to(processes.device)
+        losses = build_losses(config, classes=len(known)).to(processes.device)
         optimizer = build_optimizer(net, losses, config.train)
         steps = max(1, len(loader) // config.train.accumulate)
         state = TrainingState(
@@ -181,7 +183,7 @@ class _Run:
     def _require_finite(self, total: Tensor, batch: Batch) -> None:
         if math.isfinite(total.item()):
             return
-        state, kept = self.state, self.folder / "weights" / "checkpoint.pt"
+        state, kept = self.state, self.checkpoint
         advice = f"{kept} is the last good checkpoint" if kept.exists() else "no checkpoint was due yet"
         raise TrainingStoppedError(
             f"the loss became {total.item()} in epoch {state.epoch + 1}, batch {state.step_in_epoch + 1} "
@@ -200,6 +202,8 @@ class _Run:
         state.history.append({"epoch": state.epoch, **figures})
         if self.processes.is_first:
             write_history(state.history, self.folder)
+        if state.epoch % self.config.output.save_every == 0:
+            self.save()
         observer.epoch_done(state.epoch, figures)
 
     def _is_time_to_validate(self) -> bool:
@@ -226,12 +230,13 @@ class _Run:
     def is_stale(self) -> bool:
         return 0 < self.config.val.patience <= self.state.stale
 
-    def is_due(self, every: int) -> bool:
-        return self.state.epoch % every == 0
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "weights" / "checkpoint.pt"
 
     def save(self) -> None:
         if self.processes.is_first:
-            save_state(self.state, self.folder / "weights" / "checkpoint.pt", config=asdict(self.config))
+            save_state(self.state, self.checkpoint, config=asdict(self.config))
 
     def finish(self) -> None:
         self.save()
@@ -241,33 +246,9 @@ class _Run:
         """Weights that `embed`, `export` and `eval` take: with their card."""
         if self.processes.is_first:
             net = self.state.judged
-            save_checkpoint(self.folder / "weights" / name, net, card=self._card(net))
-
-    def _card(self, net: ReidNet) -> ModelCard:
-        return ModelCard(
-            task=self.config.model.task,
-            arch=self.config.model.arch,
-            image=self.config.image,
-            output=VectorOutput("features", self.config.model.reid_dim, normalised=False),
-            weights="trained",
-            fingerprint=weights_fingerprint(net.state_dict()),
-            trained_on=self.material.name,
-            extra=reid_facts(net),
-        )
-
-
-def _loss_plan(config: TrainingConfig, classes: int) -> LossPlan:
-    chosen = config.train
-    plan = LossPlan(num_classes=classes, reid_dim=config.model.reid_dim, head=config.model.head, id_loss=chosen.id_loss)
-    return replace(
-        plan,
-        label_smooth=chosen.label_smooth,
-        loss_type=chosen.loss_type,
-        metric_weight=chosen.metric_weight,
-        triplet_margin=chosen.triplet_margin,
-        circle_margin=chosen.circle_margin,
-        circle_scale=chosen.circle_scale,
-    )
+            save_checkpoint(
+                self.folder / "weights" / name, net, card=card_for(net, self.config, trained_on=self.material.name)
+            )
 
 
 def _rest_backbone(net: ReidNet, resting: bool) -> None:

@@ -96,21 +96,25 @@ def write_worst_page(
     gallery: Sequence[Record],
     title: str,
     figures: Mapping[str, str],
+    size_hw: tuple[int, int] = (256, 128),
     limit: int = QUERIES,
 ) -> None:
-    """The first `limit` of the outcomes, in their order. `figures` are shown on top, as name and value."""
+    """The first `limit` of the outcomes, in their order. `figures` are shown on top, as name and value, images
+    in frames of the shape `size_hw`.
+    """
     environment = Environment(loader=PackageLoader("sightline.training"), autoescape=True, trim_blocks=True)
     environment.filters["percent"] = lambda share: f"{share:.1%}"
     page = environment.get_template("worst_queries.html").stream(
         version=__version__,
         title=title,
         figures=figures,
+        size_hw=size_hw,
         shown=min(limit, len(found)),
         total=len(found),
         cards=_cards(found[:limit], query, gallery),
     )
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        page.dump(file)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        page.dump(file, encoding="utf-8")
 
 
 @dataclass(frozen=True)
