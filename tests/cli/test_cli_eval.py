@@ -158,7 +158,7 @@ class TestWrongCommands:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["--exp", "nowhere"], "no best.pt in the run nowhere"),
+            (["--exp", "nowhere"], "no run 'nowhere'"),
             (["--exp", "exp"], "no best.pt in the run exp"),
             (["--onnx", "gone.onnx", "--csv", "labels.csv"], "model file not found: gone.onnx"),
             (["--onnx", "colour.onnx"], "nothing to evaluate on"),

@@ -254,6 +254,19 @@ class TestPoorData:
         np.testing.assert_allclose(found.verification.genuine, genuine, atol=1e-6)
         np.testing.assert_allclose(found.verification.impostor, impostor, atol=1e-6)
 
+    def test_a_query_and_gallery_of_one_camera_have_error_rates_too(self, model: Path, tmp_path: Path) -> None:
+        painted = paint(tmp_path / "images", people="123", cameras=1, shots=3)
+        for index, item in enumerate(painted):
+            for part in ("bounding_box_train", "bounding_box_test" if index % 3 else "query"):
+                target = tmp_path / "market1501" / part / f"{int(item.person):04}_c1s1_{index:06}_00.jpg"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(item.path.read_bytes())
+        exam = choose_exam(str(tmp_path / "market1501"))
+        assert exam.is_official and "nobody was seen by two cameras" in exam.notes[0]
+        found = judged(model, exam)
+        assert found.ranking is None
+        assert (found.verification.eer.genuine_pairs, found.verification.eer.impostor_pairs) == (3 * 2, 3 * 4)
+
     def test_one_person_cannot_be_told_from_anybody(self, model: Path, painted: list[Painted]) -> None:
         alone = records(painted)[:6]
         with pytest.raises(SightlineError, match="expected at least two identities"):

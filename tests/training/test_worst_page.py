@@ -14,7 +14,7 @@ from painted_people import mean_colour, paint
 from sightline.reid.labelled import Labelled
 from sightline.reid.metrics import rank
 from sightline.training.records import Record, labels
-from sightline.training.worst_page import Outcome, outcomes, write_worst_page
+from sightline.training.worst_page import Outcome, worst_outcomes, write_worst_page
 
 EVIL = '<script>document.title = "owned"</script><img src=x onerror="alert(1)">'
 
@@ -34,12 +34,12 @@ class Material:
         self.query, self.gallery = records[::3], [r for index, r in enumerate(records) if index % 3]
         numbers = labels(records)
         self.asked, self.shown = labelled(self.query, numbers), labelled(self.gallery, numbers)
-        self.found = outcomes(self.asked, self.shown)
+        self.found = worst_outcomes(self.asked, self.shown)
 
-    def write(self, path: Path, **other: Any) -> Path:
+    def write(self, path: Path, *, count: int = 50) -> Path:
         figures = {"rank-1": "50.0%", "mAP": "40.0%"}
-        arguments = {"query": self.query, "gallery": self.gallery, "title": "a & b", "figures": figures}
-        write_worst_page(path, self.found, **arguments, size_hw=(16, 8), **other)
+        arguments: dict[str, Any] = {"query": self.query, "gallery": self.gallery, "title": "a & b", "figures": figures}
+        write_worst_page(path, self.found[:count], total=len(self.found), **arguments, size_hw=(16, 8))
         return path
 
 
@@ -65,6 +65,9 @@ class TestOutcomes:
         precisions = [outcome.average_precision for outcome in material.found]
         assert precisions == sorted(precisions) and precisions[0] < precisions[-1]
 
+    def test_only_as_many_as_asked_for_are_looked_at(self, material: Material) -> None:
+        assert worst_outcomes(material.asked, material.shown, count=4) == material.found[:4]
+
     def test_the_top_is_the_gallery_by_score_without_the_persons_own_camera(self, material: Material) -> None:
         for outcome in material.found:
             asked = material.query[outcome.query]
@@ -83,14 +86,14 @@ class TestOutcomes:
     def test_of_equal_scores_the_wrong_one_comes_first(self) -> None:
         same = np.ones((3, 2), np.float32)
         gallery = Labelled(same, np.array([1, 2, 1]), np.array([1, 1, 2]))
-        (outcome,) = outcomes(Labelled(same[:1], np.array([1]), np.array([0])), gallery)
+        (outcome,) = worst_outcomes(Labelled(same[:1], np.array([1]), np.array([0])), gallery)
         assert [item.right for item in outcome.top] == [False, True, True]
         assert outcome.average_precision == pytest.approx((1 / 2 + 2 / 3) / 2)
 
     def test_a_query_without_a_match_is_none(self) -> None:
         vectors = np.eye(2, dtype=np.float32)
         gallery = Labelled(vectors, np.array([1, 2]), np.array([0, 0]))
-        assert outcomes(Labelled(vectors, np.array([3, 1]), np.array([0, 0])), gallery) == []
+        assert worst_outcomes(Labelled(vectors, np.array([3, 1]), np.array([0, 0])), gallery) == []
 
 
 class Tags(HTMLParser):
@@ -126,7 +129,7 @@ class TestPage:
         assert not [attributes for _, attributes in tags.found if any(key.startswith("on") for key in attributes)]
 
     def test_the_worst_are_shown_first_up_to_the_limit(self, material: Material, tmp_path: Path) -> None:
-        text = material.write(tmp_path / "few.html", limit=3).read_text(encoding="utf-8")
+        text = material.write(tmp_path / "few.html", count=3).read_text(encoding="utf-8")
         shown = re.findall(r"average precision <b>([\d.]+)%</b>", text)
         assert shown == [f"{outcome.average_precision:.1%}"[:-1] for outcome in material.found[:3]]
         assert "The 3 of 18 queries" in text
@@ -137,7 +140,7 @@ class TestPage:
 
     def test_no_query_at_all_is_an_empty_page(self, tmp_path: Path) -> None:
         nobody: list[Outcome] = []
-        write_worst_page(tmp_path / "none.html", nobody, query=[], gallery=[], title="none", figures={})
+        write_worst_page(tmp_path / "none.html", nobody, total=0, query=[], gallery=[], title="none", figures={})
         assert "The 0 of 0 queries" in (tmp_path / "none.html").read_text(encoding="utf-8")
 
 

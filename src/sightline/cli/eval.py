@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sightline.cli.model_arguments import add_model_arguments, positive, session_from
 from sightline.config import load_config
-from sightline.errors import ConfigError, ModelNotFoundError, OutputError
+from sightline.errors import ModelNotFoundError, OutputError
 from sightline.files import output_error
 from sightline.reid.embedder import Embedder
 from sightline.reid.metrics import Ranking
@@ -23,6 +23,9 @@ from sightline.training.evaluate import FARS, Evaluation, Reading, evaluate
 from sightline.training.exam import Exam, choose_exam
 from sightline.training.pair_list import Pair, read_pairs
 from sightline.training.report import RANKS, figures, model_figures, why_no_plots, write_report
+from sightline.training.runs import run_named
+
+RUNS = Path("runs/train")  # where a run is looked for by its name
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -115,15 +118,10 @@ def run(args: argparse.Namespace) -> int:
 # What is judged, and by what
 
 
-def _exp(args: argparse.Namespace) -> Path:
-    given = Path(args.exp)
-    return given if given.is_dir() else Path("runs/train") / args.exp
-
-
 def _model(args: argparse.Namespace) -> Path:
     if args.exp is None:
         return Path(args.weights or args.onnx)
-    weights = _exp(args) / "weights" / str(args.weights_name)
+    weights = run_named(args.exp, RUNS) / "weights" / str(args.weights_name)
     if not weights.is_file():
         there = sorted(path.name for path in weights.parent.glob("*.pt"))
         has = f"it has {', '.join(there)}" if there else "it has no weights"
@@ -133,14 +131,11 @@ def _model(args: argparse.Namespace) -> Path:
 
 def _config(args: argparse.Namespace) -> TrainingConfig | None:
     """The configuration of the run that made the model: the one named, or the one the run left beside its weights."""
-    path = args.config
-    if path is None:
-        beside = Path(args.model).parent.parent / "config.yaml"
-        is_of_a_run = args.exp is not None or Path(args.model).parent.name == "weights"
-        path = beside if is_of_a_run and beside.is_file() else None
-    if path is None and args.exp is not None:
-        raise ConfigError(f"{_exp(args)} has no config.yaml, so nobody knows whom it held out; pass --config")
-    return None if path is None else load_config(TrainingConfig, path)
+    folder = Path(args.model).parent
+    beside = folder.parent / "config.yaml"
+    if args.config is None and not (folder.name == "weights" and beside.is_file()):
+        return None
+    return load_config(TrainingConfig, args.config or beside)
 
 
 def _material(args: argparse.Namespace, config: TrainingConfig | None) -> tuple[Exam | None, list[Pair]]:
@@ -189,7 +184,7 @@ def _folder(args: argparse.Namespace) -> Iterator[Path]:
         if (folder / "metrics.json").exists():
             raise OutputError(f"{folder} already holds an evaluation; name another --out, or remove it")
     else:
-        home = _exp(args) / "eval" if args.exp is not None else Path("runs/eval") / Path(args.model).stem
+        home = run_named(args.exp, RUNS) / "eval" if args.exp is not None else Path("runs/eval") / Path(args.model).stem
         folder = _claim(_numbered(home))
     try:
         yield folder
@@ -261,7 +256,7 @@ def _ranking_rows(ranking: Ranking, reranked: Ranking | None) -> Iterator[str]:
 def _notes(args: argparse.Namespace, evaluation: Evaluation) -> Iterator[str]:
     exam = evaluation.exam
     notes = [] if exam is None else list(exam.notes)
-    if exam is not None and exam.query and evaluation.ranking is None:
+    if exam is not None and exam.can_rank and evaluation.ranking is None:
         notes.append("add --cmc for CMC, mAP and the worst queries")
     if why_no_plots():
         notes.append(f"no plots: {why_no_plots()}")

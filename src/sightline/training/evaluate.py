@@ -105,7 +105,7 @@ def evaluate(
         found, ten_fold = verify_exam(exam, vectors, fars=fars), None
     else:
         raise ValueError("nothing to evaluate on; expected an exam, a list of pairs, or both")
-    if exam is None or not exam.query or not (ranked or reranked or exam.is_official):
+    if exam is None or not exam.can_rank or not (ranked or reranked or exam.is_official):
         return Evaluation(exam, vectors, found, ten_fold)
     again = rank_exam(exam, vectors, reranked=True) if reranked else None
     return Evaluation(exam, vectors, found, ten_fold, rank_exam(exam, vectors), again)
@@ -175,7 +175,7 @@ def verify_exam(exam: Exam, vectors: Vectors, *, fars: Sequence[float] = FARS) -
     numbers = labels(exam.images)
     asked = labelled(exam.query if exam.is_official else exam.images, vectors, numbers)
     shown = labelled(exam.gallery, vectors, numbers) if exam.is_official else None
-    across = are_seen_by_two_cameras(exam.images)
+    across = exam.can_rank if exam.is_official else are_seen_by_two_cameras(exam.images)
     count = len(asked) * (len(asked) // 2 if shown is None else len(shown))
     genuine, impostor = genuine_and_impostor(
         asked, shown, exclude_same_camera_positives=across, max_pairs=SOME_PAIRS if count > ALL_PAIRS else None

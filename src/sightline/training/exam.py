@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from sightline.training.split import query_and_gallery, split_by_identity
 OFFICIAL = "the query and gallery of the dataset"
 HELD_OUT = "the people held out of training"
 EVERYBODY = "everybody in it"
+ONE_CAMERA = "nobody was seen by two cameras: pairs are taken within a camera, and nothing can be ranked"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,14 @@ class Exam:
     def is_official(self) -> bool:
         """Whether the dataset itself says what is query and what is gallery."""
         return self.people == OFFICIAL
+
+    @property
+    def can_rank(self) -> bool:
+        """Whether any query has a match: a gallery image of its person by another camera."""
+        cameras: dict[str, set[int]] = defaultdict(set)
+        for record in self.gallery:
+            cameras[record.person].add(record.camera)
+        return any(cameras[record.person] - {record.camera} for record in self.query)
 
     @property
     def identities(self) -> int:
@@ -64,7 +73,8 @@ def choose_exam(
     name = wanted if Path(wanted).is_file() else dataset.name
     if dataset.query:
         images = tuple(dict.fromkeys((*dataset.query, *dataset.gallery)))
-        return Exam(name, OFFICIAL, images, dataset.query, dataset.gallery)
+        exam = Exam(name, OFFICIAL, images, dataset.query, dataset.gallery)
+        return exam if exam.can_rank else replace(exam, notes=(ONE_CAMERA,))
     if config is not None and _is_same(wanted, config.data.dataset):
         return _exam(name, HELD_OUT, _held_out(dataset, config), max_images=max_images)
     notes = () if config is None else _compared(name, dataset, config)
@@ -132,7 +142,7 @@ def _exam(name: str, people: str, records: Sequence[Record], *, max_images: int,
     if len(chosen) < len(records):
         told.append(f"{len(chosen):,} of {len(records):,} images: people drawn at random up to --max-samples")
     if not are_seen_by_two_cameras(chosen):
-        told.append("nobody was seen by two cameras: pairs are taken within a camera, and nothing can be ranked")
+        told.append(ONE_CAMERA)
         return Exam(name, people, tuple(chosen), (), (), tuple(told))
     query, gallery = query_and_gallery(chosen, seed=0)
     return Exam(name, people, tuple(chosen), tuple(query), tuple(gallery), tuple(told))

@@ -94,21 +94,30 @@ class BatchLoader(DataLoader[Batch]):
     """A DataLoader that raises `ImageError` as it was in the worker, in one line."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a plain iterator over batches is all we promise
+        failure = None
         for batch in super().__iter__():
             if isinstance(batch, ImageError):
-                raise batch
+                failure = batch
+                break
             yield batch
+        if failure is not None:
+            raise failure  # only here, so that its traceback does not keep the workers waiting for work
 
 
-def make_loader(images: TrainImages, batches: Sampler[list[int]], *, workers: int) -> BatchLoader:
-    """Batches of `images`, read by so many processes; 0 reads them in this one. Keep it: its workers live as long."""
+def make_loader(
+    images: TrainImages, batches: Sampler[list[int]], *, workers: int, keep_workers: bool = False
+) -> BatchLoader:
+    """Batches of `images`, read by so many processes; 0 reads them in this one.
+
+    `keep_workers` between epochs saves starting them again; what is read once only ends them when it has been read.
+    """
     return BatchLoader(
         cast("Dataset[Batch]", images),  # torch's annotations take what is collated for what it is collated from
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_collated,
         pin_memory=torch.cuda.is_available(),
-        persistent_workers=workers > 0,
+        persistent_workers=keep_workers and workers > 0,
         worker_init_fn=_begin_worker,
         generator=torch.Generator(),  # else it draws from the global one, and a resumed run has another state
     )
@@ -116,7 +125,7 @@ def make_loader(images: TrainImages, batches: Sampler[list[int]], *, workers: in
 
 def _begin_worker(number: int) -> None:
     """One thread for OpenCV, as for torch: the workers are the parallelism. Ctrl-C is for the trainer to answer."""
-    cv2.setNumThreads(0)  # not 1, which would wait for the threads of the process that this one was forked from
+    cv2.setNumThreads(0)  # none but the caller's own
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -141,7 +150,7 @@ def training_loader(
         rank=rank,
         world=world,
     )
-    return make_loader(images, sampler, workers=data.workers)
+    return make_loader(images, sampler, workers=data.workers, keep_workers=True)
 
 
 def evaluation_loader(records: Sequence[Record], spec: ImageInput, *, batch_size: int, workers: int) -> BatchLoader:

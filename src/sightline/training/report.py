@@ -19,7 +19,7 @@ from sightline.training.evaluate import Evaluation, Verification, labelled
 from sightline.training.exam import Exam
 from sightline.training.plots import draw_cmc, draw_roc, draw_scores
 from sightline.training.records import labels
-from sightline.training.worst_page import outcomes, write_worst_page
+from sightline.training.worst_page import worst_outcomes, write_worst_page
 
 RANKS = (1, 5, 10)
 
@@ -32,8 +32,10 @@ def write_report(
     `size_hw` is the shape images are shown in. Without matplotlib the plots are left out.
     """
     written = [] if why_no_plots() else _plots(evaluation, folder)
-    if evaluation.ranking is not None and evaluation.exam is not None:
-        written.append(_worst_page(evaluation, evaluation.exam, folder, title=title, size_hw=size_hw))
+    if evaluation.exam is not None and evaluation.ranking is not None:
+        path = folder / "worst_queries.html"
+        _write_page(path, evaluation, evaluation.exam, evaluation.ranking, title=title, size_hw=size_hw)
+        written.append(path)
     with replacing(folder / "metrics.json") as temporary:
         temporary.write_text(json.dumps(figures(evaluation, model=model), indent=2) + "\n", encoding="utf-8")
     return [*written, folder / "metrics.json"]
@@ -57,21 +59,21 @@ def _plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     return [roc, scores, cmc]
 
 
-def _worst_page(evaluation: Evaluation, exam: Exam, folder: Path, *, title: str, size_hw: tuple[int, int]) -> Path:
+def _write_page(
+    path: Path, evaluation: Evaluation, exam: Exam, ranking: Ranking, *, title: str, size_hw: tuple[int, int]
+) -> None:
     numbers = labels(exam.images)
     query, gallery = (labelled(side, evaluation.vectors, numbers) for side in (exam.query, exam.gallery))
-    path = folder / "worst_queries.html"
-    shown = {} if evaluation.ranking is None else _headline(evaluation.ranking)
     write_worst_page(
         path,
-        outcomes(query, gallery),
+        worst_outcomes(query, gallery),
+        total=ranking.queries,
         query=exam.query,
         gallery=exam.gallery,
         title=title,
-        figures=shown,
+        figures=_headline(ranking),
         size_hw=size_hw,
     )
-    return path
 
 
 def _headline(ranking: Ranking) -> dict[str, str]:

@@ -24,6 +24,7 @@ def new_run(config: TrainingConfig) -> Path:
         except OSError as exc:
             raise output_error(folder, exc) from exc
         else:
+            (folder / "weights").mkdir()
             save_config(config, folder / "config.yaml")
             return folder
     raise AssertionError("count does not end")

@@ -90,9 +90,10 @@ def train(
         torch.use_deterministic_algorithms(config.advanced.deterministic, warn_only=True)
         torch.manual_seed(config.train.seed)
         watching = observer if observer is not None and processes.is_first else Unwatched()
-        folder = resume or processes.shared(new_run(config) if processes.is_first else None)
+        run = _Run.begin(config, material, processes)
+        # Only now: a run that cannot begin leaves no folder behind.
+        folder = run.folder = resume or processes.shared(new_run(config) if processes.is_first else None)
         watching.run_begins(folder)
-        run = _Run.begin(config, material, folder, processes)
         if resume is not None:
             restore(run.state, read_saved(run.checkpoint), origin=run.checkpoint)
         while run.state.epoch < config.train.epochs and not run.is_stale:
@@ -111,13 +112,13 @@ class _Run:
 
     config: TrainingConfig
     material: Material
-    folder: Path
     processes: Processes
     state: TrainingState
     loader: DataLoader[Batch]
+    folder: Path = Path()
 
     @classmethod
-    def begin(cls, config: TrainingConfig, material: Material, folder: Path, processes: Processes) -> _Run:
+    def begin(cls, config: TrainingConfig, material: Material, processes: Processes) -> _Run:
         known = labels(material.train)
         loader = training_loader(material.train, known, config, rank=processes.rank, world=processes.world)
         net = build_network(config, classes=len(known)).to(processes.device)
@@ -132,8 +133,7 @@ class _Run:
             torch.amp.GradScaler(processes.device.type, enabled=config.train.amp == "fp16"),
             averaging(net, config.train.ema),
         )
-        (folder / "weights").mkdir(parents=True, exist_ok=True)
-        return cls(config, material, folder, processes, state, loader)
+        return cls(config, material, processes, state, loader)
 
     def one_epoch(self, observer: Observer, stop: _Stop) -> None:
         """Every batch of the epoch that has not been seen, until somebody asks to stop."""

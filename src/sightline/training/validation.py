@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ class Validation:
     """The figures of one look at the held-out people."""
 
     loss: float  # the metric loss of the run, over P×K batches of held-out images
-    mean_ap: float  # 0 when nobody was seen by two cameras
+    mean_ap: float
     rank_1: float
 
     @property
@@ -47,13 +47,13 @@ def validate(net: ReidNet, held_out: Sequence[Record], config: TrainingConfig) -
     numbers = labels(held_out)
     people = [numbers[record.person] for record in held_out]
     vectors = {record: seen.post_bn[index] for index, record in enumerate(held_out)}
-    query, gallery = query_and_gallery(held_out, seed=0)
-    ranking = rank(_labelled(query, vectors, numbers), _labelled(gallery, vectors, numbers))
-    found = ranking.queries > 0
+    cameras = len({record.camera for record in held_out}) > 1
+    query, gallery = (labelled(side, vectors, numbers, cameras=cameras) for side in query_and_gallery(held_out, seed=0))
+    ranking = rank(query, gallery)
     return Validation(
         loss=_metric_loss(seen.pre_bn, people, config),
-        mean_ap=ranking.map_mean_precision if found else 0.0,
-        rank_1=ranking.rank_k(1) if found else 0.0,
+        mean_ap=ranking.map_mean_precision,
+        rank_1=ranking.rank_k(1),
     )
 
 
@@ -72,11 +72,14 @@ def look_at(net: ReidNet, records: Sequence[Record], config: TrainingConfig) -> 
     return Seen(torch.cat(before), np.concatenate(after))
 
 
-def _labelled(records: Sequence[Record], vectors: dict[Record, FloatArray], numbers: dict[str, int]) -> Labelled:
+def labelled(
+    records: Sequence[Record], vectors: Mapping[Record, FloatArray], numbers: Mapping[str, int], *, cameras: bool
+) -> Labelled:
+    """One side of a search. Without `cameras` an image of the person by the same camera is a match as well."""
     return Labelled(
         np.stack([vectors[record] for record in records]),
         np.array([numbers[record.person] for record in records]),
-        np.array([record.camera for record in records]),
+        np.array([record.camera for record in records]) if cameras else None,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
+from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from sightline._version import __version__
@@ -21,7 +22,9 @@ from sightline.files import replacing
 from sightline.images import read_image
 from sightline.reid.labelled import Labelled, pieces, unit
 from sightline.training.records import Record
-from sightline.types import FloatArray, IntArray
+from sightline.types import FloatArray
+
+Mask = NDArray[np.bool_]
 
 SHOWN = 10  # of the gallery, for each query
 QUERIES = 50
@@ -52,55 +55,73 @@ class Outcome:
     left_out: int  # of the same person and camera: no evidence
 
 
-def outcomes(query: Labelled, gallery: Labelled, *, top: int = SHOWN) -> list[Outcome]:
-    """Every query that has a match, the lowest average precision first.
+def worst_outcomes(query: Labelled, gallery: Labelled, *, count: int = QUERIES, top: int = SHOWN) -> list[Outcome]:
+    """Those of the lowest average precision, the lowest first; queries without a match are none.
 
     Ranks as `sightline.reid.metrics.rank` does, a wrong image before a right one of the same score.
     """
-    found: list[Outcome] = []
+    precisions = _average_precisions(query, gallery)
+    order = np.argsort(precisions, kind="stable")
+    worst = order[~np.isnan(precisions[order])][:count]
+    gallery_units = unit(gallery.vectors).T
+    return [
+        _outcome(row, unit(query.vectors[[row]])[0] @ gallery_units, query, gallery, top=top) for row in worst.tolist()
+    ]
+
+
+def _average_precisions(query: Labelled, gallery: Labelled) -> NDArray[np.float64]:
+    """Mean precision of each query, NaN where nothing matches it. A rank is a count of what scores as well or better,
+    so only the scores of wrong images are sorted, and nothing is ranked that is not shown.
+    """
+    precisions = np.full(len(query), np.nan)
     left, right = unit(query.vectors), unit(gallery.vectors).T
     for rows in pieces(len(query), BLOCK):
         for row, scores in zip(range(rows.start, rows.stop), left[rows] @ right, strict=True):
-            outcome = _outcome(row, scores, query, gallery, top)
-            if outcome is not None:
-                found.append(outcome)
-    return sorted(found, key=lambda outcome: (outcome.average_precision, outcome.query))
+            same, junk = _same_and_junk(row, query, gallery)
+            matches = np.sort(scores[same & ~junk])[::-1]
+            if len(matches):
+                wrong = np.sort(scores[~same])
+                numbers = np.arange(1, len(matches) + 1)
+                ranks = len(wrong) - np.searchsorted(wrong, matches) + numbers
+                precisions[row] = np.mean(numbers / ranks)
+    return precisions
 
 
-def _outcome(row: int, scores: FloatArray, query: Labelled, gallery: Labelled, top: int) -> Outcome | None:
+def _same_and_junk(row: int, query: Labelled, gallery: Labelled) -> tuple[Mask, Mask]:
+    """Which gallery images show the person of the query, and which of those its own camera took."""
     same = gallery.ids == query.ids[row]
-    junk = np.zeros_like(same)
-    if query.cameras is not None and gallery.cameras is not None:
-        junk = same & (gallery.cameras == query.cameras[row])
+    if query.cameras is None or gallery.cameras is None:
+        return same, np.zeros_like(same)
+    return same, same & (gallery.cameras == query.cameras[row])
+
+
+def _outcome(row: int, scores: FloatArray, query: Labelled, gallery: Labelled, *, top: int) -> Outcome:
+    same, junk = _same_and_junk(row, query, gallery)
     order = np.lexsort((same, -scores))
     order = order[~junk[order]]
     places = np.flatnonzero(same[order])
-    if len(places) == 0:
-        return None
     precision = float(np.mean(np.arange(1, len(places) + 1) / (places + 1)))
-    shown = tuple(_found(place, order, scores, same) for place in range(min(top, len(order))))
-    first = _found(int(places[0]), order, scores, same)
-    return Outcome(row, precision, shown, first, len(places), int(junk.sum()))
-
-
-def _found(place: int, order: IntArray, scores: FloatArray, same: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Found:
-    column = int(order[place])
-    return Found(column, place + 1, float(scores[column]), bool(same[column]))
+    first, *shown = (
+        Found(int(order[place]), place + 1, float(scores[order[place]]), bool(same[order[place]]))
+        for place in (int(places[0]), *range(min(top, len(order))))
+    )
+    return Outcome(row, precision, tuple(shown), first, len(places), int(junk.sum()))
 
 
 def write_worst_page(
     path: Path,
     found: Sequence[Outcome],
     *,
+    total: int,
     query: Sequence[Record],
     gallery: Sequence[Record],
     title: str,
     figures: Mapping[str, str],
     size_hw: tuple[int, int] = (256, 128),
-    limit: int = QUERIES,
 ) -> None:
-    """The first `limit` of the outcomes, in their order. `figures` are shown on top, as name and value, images
-    in frames of the shape `size_hw`.
+    """Show these of the `total` queries, in their order, images in frames of the shape `size_hw`.
+
+    `figures`, by name, are shown on top. Raises `ImageError` for an image that has gone, `OutputError` as ever.
     """
     environment = Environment(loader=PackageLoader("sightline.training"), autoescape=True, trim_blocks=True)
     environment.filters["percent"] = lambda share: f"{share:.1%}"
@@ -109,9 +130,9 @@ def write_worst_page(
         title=title,
         figures=figures,
         size_hw=size_hw,
-        shown=min(limit, len(found)),
-        total=len(found),
-        cards=_cards(found[:limit], query, gallery),
+        shown=len(found),
+        total=total,
+        cards=_cards(found, query, gallery),
     )
     with replacing(path) as temporary, temporary.open("wb") as file:
         page.dump(file, encoding="utf-8")
