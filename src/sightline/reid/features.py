@@ -116,10 +116,10 @@ class FeatureJournal:
         header = {"descr": "<f4", "fortran_order": False, "shape": (len(indices), self._dim)}
         with archive.open("vectors.npy", "w", force_zip64=True) as member:
             np.lib.format.write_array_header_1_0(member, header)
-            if indices:
+            for start in range(0, len(indices), ROWS_AT_ONCE):
+                # Mapped anew each time: what a mapping has touched counts as this process's memory until it goes.
                 stored = np.memmap(self._folder / "vectors.f32", dtype="<f4", mode="r").reshape(-1, self._dim)
-                for start in range(0, len(indices), ROWS_AT_ONCE):
-                    member.write(stored[indices[start : start + ROWS_AT_ONCE]].tobytes())
+                member.write(stored[indices[start : start + ROWS_AT_ONCE]].tobytes())
 
 
 def _write_member(archive: zipfile.ZipFile, name: str, array: np.ndarray[Any, Any]) -> None:

@@ -12,6 +12,7 @@ from sightline.nets.reid import ReidNet, ReidOutput
 from sightline.reid.labelled import Labelled
 from sightline.reid.metrics import rank
 from sightline.training.config import TrainingConfig
+from sightline.training.exam import are_seen_by_two_cameras
 from sightline.training.loading import evaluation_loader
 from sightline.training.losses import METRIC_LOSSES, LossPlan
 from sightline.training.records import Record, labels
@@ -47,7 +48,7 @@ def validate(net: ReidNet, held_out: Sequence[Record], config: TrainingConfig) -
     numbers = labels(held_out)
     people = [numbers[record.person] for record in held_out]
     vectors = {record: seen.post_bn[index] for index, record in enumerate(held_out)}
-    cameras = len({record.camera for record in held_out}) > 1
+    cameras = are_seen_by_two_cameras(held_out)
     query, gallery = (labelled(side, vectors, numbers, cameras=cameras) for side in query_and_gallery(held_out, seed=0))
     ranking = rank(query, gallery)
     return Validation(
