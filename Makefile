@@ -27,6 +27,8 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/footprint.py
+	$(BIN)/python benchmarks/ranking.py
+	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/report.py
 
 # torch is pinned in constraints.txt, so that no other build of it is ever resolved.

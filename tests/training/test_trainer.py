@@ -25,10 +25,11 @@ from sightline.runtime.open import open_session
 from sightline.synth.people import write_people
 from sightline.training.config import DataSection, ModelSection, TrainingConfig, TrainSection, ValSection
 from sightline.training.folders import open_dataset
+from sightline.training.observers import Unwatched
 from sightline.training.schedule import rate_factor
 from sightline.training.split import split_by_identity
 from sightline.training.state import read_saved
-from sightline.training.trainer import Material, Outcome, TrainingStoppedError, Unwatched, train
+from sightline.training.trainer import Material, Outcome, TrainingStoppedError, train
 
 TINY = TrainingConfig(
     model=ModelSection(arch="osnet_x0_25", input_size=[64, 32], reid_dim=32),
@@ -263,6 +264,26 @@ def test_a_resting_backbone_does_not_move_and_its_head_does(material: Material, 
     fresh = build_reid("osnet_x0_25", num_classes=classes, reid_dim=32, seed=0).state_dict()
     assert torch.equal(moved["conv1.conv.weight"], fresh["conv1.conv.weight"])
     assert not torch.equal(moved["classifier.weight"], fresh["classifier.weight"])
+
+
+def test_the_time_spent_waiting_for_images_is_told_and_not_kept(material: Material, tmp_path: Path) -> None:
+    watcher = Nobody()
+    outcome = in_project(tmp_path, replace(TINY, train=replace(TINY.train, epochs=1)), material, watcher)
+    assert 0 < watcher.epochs[0]["wait"] < 1
+    assert "wait" not in outcome.history[0]
+
+
+def test_batches_that_are_too_few_for_a_step_do_not_leak_into_the_next_epoch(
+    material: Material, tmp_path: Path
+) -> None:
+    accumulating = replace(TINY, train=replace(TINY.train, accumulate=2, epochs=2))
+    watcher = Nobody()
+    straight = in_project(tmp_path / "straight", accumulating, material, watcher)
+    assert watcher.total % 2 == 1  # or nothing would be left over
+    stopped = in_project(tmp_path / "stopped", accumulating, material, Nobody(stop_after=watcher.total + 2))
+    resumed = in_project(tmp_path / "stopped", accumulating, material, resume=stopped.folder)
+    final = "weights/final.pt"
+    assert fingerprint(resumed.folder / final) == fingerprint(straight.folder / final)
 
 
 def test_two_processes_train_one_network(labelled: Path, tmp_path: Path) -> None:

@@ -46,11 +46,14 @@ def run(args: argparse.Namespace) -> int:
     reason = missing_package("torch", "'sightline[train]'")
     if reason:
         raise BackendError(f"training needs more than running: {reason}")
+    from sightline.training.observers import Several, TensorBoard
     from sightline.training.trainer import train
 
     config, resumed = _settled(args)
     material = _material(config)
-    outcome = train(config, material, observer=_Progress(config, material, quiet=args.quiet), resume=resumed)
+    progress = _Progress(config, material, quiet=args.quiet)
+    watching = Several([progress, TensorBoard()]) if config.output.tensorboard else progress
+    outcome = train(config, material, observer=watching, resume=resumed)
     return _tell(outcome)
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from sightline.training.config import TrainingConfig
 from sightline.training.history import write_history
 from sightline.training.loading import Batch, training_loader
 from sightline.training.network import build_losses, build_network, card_for
+from sightline.training.observers import Observer, Unwatched
 from sightline.training.processes import Processes
 from sightline.training.records import Record, labels
 from sightline.training.runs import new_run
@@ -37,30 +38,6 @@ from sightline.training.validation import Validation, validate
 
 class TrainingStoppedError(SightlineError, RuntimeError):
     """The loss is no longer a number; the last good checkpoint is named in the message."""
-
-
-class Observer(Protocol):
-    """Who watches a run: a progress bar, a test, nobody."""
-
-    def run_begins(self, folder: Path) -> None: ...
-
-    def epoch_begins(self, epoch: int, steps: int, first_step: int) -> None: ...
-
-    def step_done(self, figures: Epoch) -> None: ...
-
-    def epoch_done(self, epoch: int, figures: Epoch) -> None: ...
-
-
-class Unwatched:
-    """Nobody watches."""
-
-    def run_begins(self, folder: Path) -> None: ...
-
-    def epoch_begins(self, epoch: int, steps: int, first_step: int) -> None: ...
-
-    def step_done(self, figures: Epoch) -> None: ...
-
-    def epoch_done(self, epoch: int, figures: Epoch) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -89,6 +66,8 @@ def train(
     with Processes.joined(config.advanced.device) as processes, _stop_signals() as stop:
         torch.use_deterministic_algorithms(config.advanced.deterministic, warn_only=True)
         torch.manual_seed(config.train.seed)
+        if config.advanced.threads:
+            torch.set_num_threads(config.advanced.threads)
         watching = observer if observer is not None and processes.is_first else Unwatched()
         run = _Run.begin(config, material, processes)
         # Only now: a run that cannot begin leaves no folder behind.
@@ -97,11 +76,11 @@ def train(
         if resume is not None:
             restore(run.state, read_saved(run.checkpoint), origin=run.checkpoint)
         while run.state.epoch < config.train.epochs and not run.is_stale:
-            run.one_epoch(watching, stop)
+            waited = run.one_epoch(watching, stop)
             if stop.asked:
                 run.save()
                 return Outcome(folder, tuple(run.state.history), interrupted=True)
-            run.end_epoch(watching)
+            run.end_epoch(watching, waited=waited)
         run.finish()
         return Outcome(folder, tuple(run.state.history), stopped_early=run.is_stale)
 
@@ -135,16 +114,19 @@ class _Run:
         )
         return cls(config, material, processes, state, loader)
 
-    def one_epoch(self, observer: Observer, stop: _Stop) -> None:
-        """Every batch of the epoch that has not been seen, until somebody asks to stop."""
+    def one_epoch(self, observer: Observer, stop: _Stop) -> float:
+        """Every batch not yet seen, until somebody asks to stop. Gives the share of time spent waiting for images."""
         state, config = self.state, self.config.train
         resting = state.epoch < config.freeze_epochs
         _rest_backbone(state.net, resting)
+        if state.step_in_epoch == 0:
+            state.optimizer.zero_grad(set_to_none=True)  # of batches at the end of an epoch too few to make a step
         model = self.processes.wrapped(state.net, unused=resting)
         self.loader.batch_sampler.set_epoch(state.epoch, skip=state.step_in_epoch)  # type: ignore[union-attr]
         self.loader.dataset.set_epoch(state.epoch)  # type: ignore[attr-defined]
         observer.epoch_begins(state.epoch, len(self.loader) + state.step_in_epoch, state.step_in_epoch)
-        for batch in self.loader:
+        clock = _Clock()
+        for batch in clock.watching(self.loader):
             figures = self._step(model, batch)
             state.step_in_epoch += 1
             for name, value in figures.items():
@@ -152,7 +134,8 @@ class _Run:
             observer.step_done(figures)
             if state.step_in_epoch % config.accumulate == 0 and self.processes.any(stop.asked):
                 stop.asked = True
-                return
+                break
+        return clock.waited_share
 
     def _step(self, model: DistributedDataParallel | ReidNet, batch: Batch) -> Epoch:
         """One batch forward and back; every `accumulate` batches the weights move."""
@@ -190,8 +173,8 @@ class _Run:
             f"(its first image is {batch.names[0]}); {advice}. Lower lr or raise clip, or train without amp"
         )
 
-    def end_epoch(self, observer: Observer) -> None:
-        """Close the epoch's books: its means, its validation, the best so far."""
+    def end_epoch(self, observer: Observer, *, waited: float) -> None:
+        """Close the epoch's books: its means, its validation, the best so far. Times are shown, and not kept."""
         state = self.state
         steps = max(1, state.step_in_epoch)
         figures = {name: value / steps for name, value in state.partial.items()}
@@ -204,7 +187,7 @@ class _Run:
             write_history(state.history, self.folder)
         if state.epoch % self.config.output.save_every == 0:
             self.save()
-        observer.epoch_done(state.epoch, figures)
+        observer.epoch_done(state.epoch, {**figures, "wait": waited})
 
     def _is_time_to_validate(self) -> bool:
         is_last = self.state.epoch == self.config.train.epochs
@@ -255,6 +238,25 @@ def _rest_backbone(net: ReidNet, resting: bool) -> None:
     net.train()
     for parameter in net.backbone_parameters():
         parameter.requires_grad_(not resting)
+
+
+class _Clock:
+    """How much of a loop's time goes by waiting for what it loops over."""
+
+    def __init__(self) -> None:
+        self._began_s = time.perf_counter()
+        self._waited_s = 0.0
+
+    @property
+    def waited_share(self) -> float:
+        return self._waited_s / max(time.perf_counter() - self._began_s, 1e-9)
+
+    def watching(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        asked_s = time.perf_counter()
+        for batch in batches:
+            self._waited_s += time.perf_counter() - asked_s
+            yield batch
+            asked_s = time.perf_counter()
 
 
 @dataclass
