@@ -165,6 +165,15 @@ def environment(found: Mapping[str, Any]) -> str:
     return f"{head}, " + ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
+SECTIONS = {
+    "embedding": embedding,
+    "footprint": footprint,
+    "ranking": ranking,
+    "training_step": training_step,
+    "quality": quality,
+}
+
+
 def main() -> None:
     head = [
         "# Benchmarks",
@@ -174,8 +183,8 @@ def main() -> None:
         "Nothing here was run on a GPU or an NPU.",
         "",
     ]
-    sections = (embedding(), footprint(), ranking(), training_step(), quality())
-    lines = [line for section in sections for line in (*section, "")]
+    measured = [section() for name, section in SECTIONS.items() if (RESULTS / f"{name}.json").exists()]
+    lines = [line for section in measured for line in (*section, "")]
     TARGET.write_text("\n".join([*head, *lines]), encoding="utf-8")
 
 
