@@ -96,7 +96,7 @@ def main() -> None:
         learned = [record for record in records if int(record.person) <= LEARNED]
         unseen = [record for record in records if int(record.person) > LEARNED]
         rows = {"HSV stripes": figures(judged(unseen, np.stack([stripes(record) for record in unseen])))}
-        rows["untrained network"] = of_network(build_reid("osnet_x0_25", num_classes=0, reid_dim=256, seed=0), unseen)
+        rows["untrained network"] = of_network(build_reid("osnet_x0_25", num_classes=1, reid_dim=256, seed=0), unseen)
         for name, changes in CHANGES.items():
             rows[name] = of_network(trained(changes, learned, place / "runs"), unseen)
             print(name, rows[name], file=sys.stderr)
