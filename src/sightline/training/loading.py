@@ -7,6 +7,7 @@ nor on which of them, nor in which order. So a run with other workers, or a resu
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
@@ -119,13 +120,18 @@ def make_loader(
         pin_memory=torch.cuda.is_available(),
         persistent_workers=keep_workers and workers > 0,
         worker_init_fn=_begin_worker,
+        multiprocessing_context=_CLEAN_START if workers else None,
         generator=torch.Generator(),  # else it draws from the global one, and a resumed run has another state
     )
 
 
+# Not forked from this process: a copy of one whose runtimes have threads is now and then a crash.
+_CLEAN_START = "spawn" if sys.platform == "win32" else "forkserver"
+
+
 def _begin_worker(number: int) -> None:
     """One thread for OpenCV, as for torch: the workers are the parallelism. Ctrl-C is for the trainer to answer."""
-    cv2.setNumThreads(0)  # none but the caller's own
+    cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
