@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from sightline.card import PIXELS, ImageInput, VectorOutput
@@ -42,6 +43,7 @@ class Embedder:
     """
 
     def __init__(self, session: Session) -> None:
+        cv2.setNumThreads(1)  # crops are resized on the lanes; threads of OpenCV's own would only get in their way
         self.session = session
         self.image, self.output = _require_embedding_model(session)
         if session.card.weights in {"untrained", "imagenet"}:
