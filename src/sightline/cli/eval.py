@@ -188,10 +188,9 @@ def _folder(args: argparse.Namespace) -> Iterator[Path]:
         folder = _claim(_numbered(home))
     try:
         yield folder
-    except BaseException:
+    finally:
         if not any(folder.iterdir()):
             folder.rmdir()
-        raise
 
 
 def _claim(folder: Path) -> Path:
