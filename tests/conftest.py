@@ -13,6 +13,14 @@ from sightline.onnx_file import read_onnx, with_metadata
 SHARED = Path(__file__).resolve().parents[1] / "../shared"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> None:
+    """For networks this small, torch's threads on a busy machine do little but wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real crops and foreign models, which are not ours to ship."""

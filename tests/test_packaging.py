@@ -97,6 +97,13 @@ def test_the_wheel_holds_every_module_and_the_mark_that_it_is_typed(wheel: Path,
     assert "sightline/py.typed" in contents
 
 
+def test_the_wheel_holds_every_page_template(wheel: Path, contents: list[str]) -> None:
+    built_from = wheel.parent / "source" / "src"
+    templates = {path.relative_to(built_from).as_posix() for path in built_from.rglob("templates/*")}
+    assert "sightline/training/templates/worst_queries.html" in templates
+    assert templates <= set(contents)
+
+
 def test_the_wheel_holds_the_licence(wheel: Path, contents: list[str]) -> None:
     (name,) = (name for name in contents if name.endswith("/LICENSE"))
     assert name.startswith("sightline-")

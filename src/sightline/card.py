@@ -73,6 +73,7 @@ PIXELS: Mapping[str, Pixels] = MappingProxyType(
         # Open Model Zoo person re-identification: raw BGR.
         "omz": Pixels("BGR"),
         "raw-rgb": Pixels("RGB"),
+        "raw-bgr": Pixels("BGR"),
         "unit": Pixels("RGB", std=(255.0, 255.0, 255.0)),
     }
 )

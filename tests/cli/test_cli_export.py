@@ -40,15 +40,6 @@ class Outcome:
 Export = Callable[..., Outcome]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """For networks this small, torch's threads on a busy machine do little but wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def export(capsys: pytest.CaptureFixture[str]) -> Iterator[Export]:
     """`sightline export …` in this process, which already has torch."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from sightline.cli import main
 from sightline.config import load_config
@@ -15,11 +14,6 @@ from sightline.training.config import TrainingConfig
 FAST = (
     "--arch osnet_x0_25 --input-size 64 32 --reid-dim 32 --batch-size 8 --num-instances 2 --workers 0 --val-split 0.34"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

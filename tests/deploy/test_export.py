@@ -45,15 +45,6 @@ FIXED_PLAN: Plan = (PLAIN, "sightline", 4)
 PLANS = (*OPEN_PLANS, FIXED_PLAN)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """For networks this small, torch's threads on a busy machine do little but wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # --- networks, cards and files -------------------------------------------------------------------------------------
 
 

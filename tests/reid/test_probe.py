@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from sightline.nets.osnet import ARCHS
 from sightline.reid.embedder import Embedder
@@ -14,14 +12,6 @@ from sightline.reid.probe import STRANGERS, TOO_ALIKE, Probe, painted_strangers,
 from sightline.runtime.cards import Claims
 from sightline.runtime.open import open_session
 from sightline.types import Embeddings, FloatArray, Image
-
-
-@pytest.fixture(autouse=True)
-def _one_torch_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Answers(Embedder):

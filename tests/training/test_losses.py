@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,6 @@ Array = NDArray[np.float64]
 PairLoss = Callable[[Tensor, Tensor], Tensor]
 
 P_BY_K = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 7])  # the last one has no positive
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors too small to share out: on a busy machine threads that wait for each other cost a hundredfold."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def soft_triplet(features: Tensor, labels: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -84,6 +85,16 @@ def arch_named(name: str) -> ArchSpec:
     raise UnknownArchError(f"no network {name!r}{hint}; expected one of {', '.join(ARCHS)}")
 
 
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Random numbers from `seed` within, and the global random state as it was behind; None changes nothing."""
+    with torch.random.fork_rng(devices=(), enabled=seed is not None):
+        if seed is not None:
+            # Not torch.manual_seed: that would reseed every GPU too, and the fork restores the CPU only.
+            torch.default_generator.manual_seed(seed)
+        yield
+
+
 def build_osnet(
     arch: str, *, num_classes: int = 0, feature_dim: int = 512, loss: Loss = "softmax", seed: int | None = None
 ) -> OSNet:
@@ -93,10 +104,7 @@ def build_osnet(
     `UnknownArchError` for an unknown `arch`.
     """
     spec = arch_named(arch)
-    with torch.random.fork_rng(devices=(), enabled=seed is not None):
-        if seed is not None:
-            # Not torch.manual_seed: that would reseed every GPU too, and the fork restores the CPU only.
-            torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return OSNet(spec, num_classes=num_classes, feature_dim=feature_dim, loss=loss)
 
 

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from sightline.errors import CardError, CheckpointError, ConfigError
 from sightline.nets.checkpoint import Checkpoint, Coverage, State, guess_arch, load_into
-from sightline.nets.osnet import ArchSpec, OSNet, arch_named
+from sightline.nets.osnet import ArchSpec, OSNet, arch_named, seeded
 
 Task = Literal["reid", "classification", "both"]
 
@@ -140,9 +140,7 @@ def build_reid(
     spec, chosen = arch_named(arch), head_named(head)
     if num_classes < 0 or reid_dim < 1:
         raise ConfigError(f"num_classes is {num_classes} and reid_dim {reid_dim}; expected at least 0 and 1")
-    with torch.random.fork_rng(devices=(), enabled=seed is not None):
-        if seed is not None:
-            torch.default_generator.manual_seed(seed)  # the CPU only: the fork restores no more
+    with seeded(seed):
         return ReidNet(spec, num_classes=num_classes, head=chosen, reid_dim=reid_dim, last_stride_1=last_stride_1)
 
 

@@ -217,7 +217,7 @@ def _yolox(name: str, side: int, *, sha256: str, size_bytes: int, note: str) -> 
         size_bytes=size_bytes,
         licence="Apache-2.0",
         trained_on="COCO",
-        pixels="omz",  # the preset for raw BGR values
+        pixels="raw-bgr",
         size_hw=(side, side),
         note=note,
     )
@@ -256,7 +256,7 @@ _DETECTORS = (
         size_bytes=232_589,
         licence="MIT",
         trained_on="WIDER FACE",
-        pixels="omz",
+        pixels="raw-bgr",
         size_hw=(640, 640),
         note="boxes and five landmarks; faces of some 10 to 300 pixels; release 2023mar",
     ),
