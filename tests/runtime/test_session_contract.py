@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,22 @@ class TestOpenVino(OnnxContract):
             else:
                 with pytest.raises(BackendError, match=f"precision '{precision}' cannot be had here, only float32"):
                     self.open(model.path, precision=precision)
+
+    @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals of this kind are POSIX")
+    def test_a_signal_is_survived_after_sessions_were_closed_in_the_order_they_were_opened(self, model: Model) -> None:
+        program = (
+            "import os, signal, sys\n"
+            "from sightline.runtime.open import open_session\n"
+            "signal.signal(signal.SIGUSR1, lambda *_: print('heard'))\n"
+            "first, second = (open_session(sys.argv[1], 'openvino') for _ in range(2))\n"
+            "first.close(); del first\n"
+            "second.close(); del second\n"
+            "os.kill(os.getpid(), signal.SIGUSR1)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(model.path)], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
     def test_a_model_saved_as_xml_answers_as_its_onnx_does(self, model: Model, tmp_path: Path) -> None:
         import openvino

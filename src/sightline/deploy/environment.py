@@ -64,10 +64,9 @@ def _onnxruntime() -> str:
 
 
 def _openvino() -> str:
-    import openvino
+    from sightline.runtime.openvino import core
 
-    core = openvino.Core()
-    devices = (f"{name} ({core.get_property(name, 'FULL_DEVICE_NAME').strip()})" for name in core.available_devices)
+    devices = (f"{name} ({core().get_property(name, 'FULL_DEVICE_NAME').strip()})" for name in core().available_devices)
     return f"{version('openvino')}, devices {', '.join(devices)}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,15 +37,26 @@ def open_model(path: Path, request: Request) -> tuple[Engine, ModelCard]:
     return engine, with_claims(engine.card(), request.claims, origin=str(path))
 
 
+@cache
+def core() -> openvino.Core:
+    """The one core of this process, kept to its end.
+
+    The CPU plugin of a core exchanges the thread's alternate signal stack and puts the old one back when the core goes.
+    Two cores that go in the order they came leave the thread on memory that is no longer there, and the next signal
+    (Ctrl-C, a child that ends) kills the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVinoEngine:
     """One model in OpenVINO, compiled twice when both are needed: for latency, and for throughput on several lanes."""
 
     def __init__(self, path: Path, request: Request) -> None:
-        import openvino
-
         if path.suffix.lower() == ".onnx":
             require_whole(read_onnx(path))
-        self._core = openvino.Core()
+        self._core = core()
         self._threads = request.thread_count
         self._target, self.fell_back = self._choose(request)
         self.precision = require_precision(request, self._precisions(), "another precision needs a quantised file")
