@@ -5,6 +5,7 @@
     SightlineError
     ├── ConfigError          (ValueError)    a configuration file or override
     ├── ImageError           (ValueError)    an image that cannot be read, or should not be
+    ├── SourceError          (ValueError)    a video, folder or camera that gives no frames
     ├── CardError            (ValueError)    a model card that is broken, too new, or contradicts its model
     ├── ModelError                           a model file
     │   ├── ModelNotFoundError (ValueError)  no file there
@@ -16,6 +17,9 @@
     ├── BackendError         (RuntimeError)  a runtime that is absent, or refuses the model
     │   └── NoBackendError                   none of the runtimes that could run it is there
     ├── ExportError          (RuntimeError)  an exported file that failed its own verification
+    ├── GalleryError         (ValueError)    a gallery that is absent or closed, or refuses what it is given
+    │   ├── EntryExistsError                 an entry whose id is in the gallery already
+    │   └── GalleryFormatError               damaged, newer than this sightline, or no gallery at all
     ├── DownloadError        (OSError)       a model that could not be fetched, or is not the one promised
     └── OutputError          (OSError)       a result that could not be written
 
@@ -36,6 +40,10 @@ class ConfigError(SightlineError, ValueError):
 
 class ImageError(SightlineError, ValueError):
     """An image that cannot be decoded, or whose content a model must not be fed."""
+
+
+class SourceError(SightlineError, ValueError):
+    """A video, a folder of frames or a camera that is not there, or gives nothing that can be decoded."""
 
 
 class CardError(SightlineError, ValueError):
@@ -80,6 +88,18 @@ class NoBackendError(BackendError):
 
 class ExportError(SightlineError, RuntimeError):
     """The exported file did not reproduce its source; it has been removed."""
+
+
+class GalleryError(SightlineError, ValueError):
+    """A gallery that is not there, was closed, may only be read, or must not hold what it is given."""
+
+
+class EntryExistsError(GalleryError):
+    """An entry whose id the gallery has already, or that is given twice. Nothing of its batch was kept."""
+
+
+class GalleryFormatError(GalleryError):
+    """What is stored there is damaged, of a newer format, or something other than a gallery."""
 
 
 class DownloadError(SightlineError, OSError):

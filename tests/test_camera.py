@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sightline.camera import Camera, Patience, without_password
+from sightline.errors import SourceError
+from sightline.types import Frame, Image
+from sightline.video import VideoWriter
+
+HASTE = Patience(open_s=5, stall_s=2, first_pause_s=0.05, longest_pause_s=0.1, retries=3)
+
+
+def shade(value: int, size_hw: tuple[int, int] = (48, 64)) -> Image:
+    return np.full((*size_hw, 3), value, np.uint8)
+
+
+@contextmanager
+def streaming(visits: Sequence[Sequence[Image]], *, pause_s: float = 0.02) -> Iterator[str]:
+    """The address of a motion-JPEG camera: each visit is sent the next list of pictures, then hung up on."""
+    waiting = list(visits)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not waiting:
+                self.send_error(503)
+                return
+            pictures = waiting.pop(0)
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            try:
+                for picture in pictures:
+                    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                    self.wfile.write(head.encode() + jpeg + b"\r\n")
+                    time.sleep(pause_s)
+            except OSError:
+                return  # the reader has gone
+
+        def log_message(self, *arguments: object) -> None:
+            """Not to the terminal."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/video.mjpg"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def take(camera: Camera, enough: Callable[[list[Frame]], bool]) -> list[Frame]:
+    frames: list[Frame] = []
+    for frame in camera:
+        frames.append(frame)
+        if enough(frames):
+            break
+    return frames
+
+
+def test_frames_of_a_stream_arrive_in_order_with_growing_times() -> None:
+    pictures = [shade(5 * index) for index in range(30)]
+    with streaming([pictures]) as address, Camera(address, keep=1000, patience=HASTE) as camera:
+        frames = take(camera, lambda got: len(got) == 20)
+    shades = [float(frame.image.mean()) for frame in frames]
+    assert shades == sorted(shades)
+    assert [frame.index for frame in frames] == list(range(20))
+    assert all(later.time_s > earlier.time_s for earlier, later in pairwise(frames))
+    assert (camera.info.live, camera.info.frame_count, camera.dropped) == (True, None, 0)
+
+
+def test_a_slow_reader_gets_the_newest_frames_and_the_dropped_ones_are_counted() -> None:
+    pictures = [shade(4 * index) for index in range(60)]
+    with streaming([pictures], pause_s=0.005) as address, Camera(address, keep=2, patience=HASTE) as camera:
+        frames = []
+        for frame in camera:
+            frames.append(frame)
+            time.sleep(0.1)
+            if frame.index > 40:
+                break
+        indices = [frame.index for frame in frames]
+        assert indices == sorted(set(indices))
+        missed = frames[-1].index + 1 - len(frames)
+        assert camera.dropped >= missed > 10
+
+
+def test_a_stream_that_hangs_up_is_opened_again_and_may_come_back_in_another_size() -> None:
+    visits = [[shade(50)] * 12, [], [shade(200, (96, 128))] * 200]
+    with streaming(visits) as address, Camera(address, keep=1000, patience=HASTE) as camera:
+        frames = take(camera, lambda got: got[-1].image.shape[0] == 96)
+    assert frames[0].image.shape == (48, 64, 3)
+    assert frames[-1].image.shape == (96, 128, 3)
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert camera.reconnects >= 1
+
+
+def test_a_stream_that_stays_away_ends_after_the_retries() -> None:
+    with streaming([[shade(50)] * 12]) as address, Camera(address, keep=1000, patience=HASTE) as camera:
+        frames = list(camera)
+    assert 1 <= len(frames) <= 12
+    assert camera.reconnects == 0
+
+
+def test_closing_ends_the_iteration_of_another_thread() -> None:
+    with streaming([[shade(50)] * 1000]) as address:
+        camera = Camera(address, patience=HASTE)
+        got: list[Frame] = []
+        reader = threading.Thread(target=lambda: got.extend(camera))
+        reader.start()
+        time.sleep(0.2)
+        camera.close()
+        reader.join(timeout=5)
+        assert not reader.is_alive()
+        camera.close()
+    assert got
+
+
+def test_a_file_played_live_ends_with_its_last_frame(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "clip.avi", fps=100) as writer:
+        for index in range(20):
+            writer.write(shade(10 * index))
+    began = time.monotonic()
+    with Camera(str(tmp_path / "clip.avi"), keep=1000) as camera:
+        frames = list(camera)
+    assert len(frames) == 20
+    assert time.monotonic() - began >= 0.19  # the 19 hundredths between the first frame and the last
+
+
+def test_a_camera_that_does_not_answer_is_named_without_its_password() -> None:
+    with pytest.raises(SourceError, match=r"http://me:…@127\.0\.0\.1:9/x does not answer within 5 s") as caught:
+        Camera("http://me:secret@127.0.0.1:9/x", patience=HASTE)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://user:p%40ss@10.0.0.1:554/1", "rtsp://user:…@10.0.0.1:554/1"),
+        ("rtsp://10.0.0.1/stream@2", "rtsp://10.0.0.1/stream@2"),
+        ("http://host:8080/a:b@c", "http://host:8080/a:b@c"),
+    ],
+)
+def test_only_a_password_is_hidden(address: str, shown: str) -> None:
+    assert without_password(address) == shown
