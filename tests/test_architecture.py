@@ -27,7 +27,9 @@ MAY_IMPORT_TORCH = (
     "training/",
     "runtime/torch.py",
     "runtime/untrained.py",
+    "ball/torch.py",
     "deploy/export.py",
+    "deploy/ball_export.py",
     "deploy/environment.py",  # which asks it for its version and devices, where it is installed
 )
 # Everything but the parts that are there for torch, and the verbs and tools that may be made of those.

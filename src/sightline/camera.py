@@ -88,10 +88,14 @@ class Camera:
                 frame = self._waiting.popleft()
             yield frame
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """End the iteration, from any thread or a signal handler. Frames that wait are handed out before it ends."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def close(self) -> None:
+        self.stop()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=self._patience.stall_s)
 

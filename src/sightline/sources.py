@@ -40,5 +40,10 @@ def open_source(source: str | Path, *, live: bool = False) -> Source:
     text = str(source)
     if live or is_address(text) or text.isdecimal():
         return Camera(text)
-    path = Path(source).expanduser()
+    return open_recording(Path(source))
+
+
+def open_recording(path: Path) -> VideoFile | ImageFolder:
+    """What can be opened again and gives the same frames: a video file or a folder of images."""
+    path = path.expanduser()
     return ImageFolder(path) if path.is_dir() else VideoFile(path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +74,19 @@ class VideoFile(_Closing):
             index += 1
         self._settle(index)
 
+    def picked(self, indices: Collection[int]) -> Iterator[Image]:
+        """The pictures of those frames alone, ascending.
+
+        The others are passed over without being turned into pixels. Seeking would be quicker, and in many files land
+        on another frame than the one asked for.
+        """
+        last = max(indices, default=-1)
+        for index in range(last + 1):
+            if not self._capture.grab():
+                return
+            if index in indices:
+                yield cast(Image, self._capture.retrieve()[1])
+
     def _settle(self, read: int) -> None:
         """Nothing read is an error; fewer frames than promised is said, and what there was has been used."""
         if read == 0:
@@ -106,6 +119,12 @@ class ImageFolder(_Closing):
     def __iter__(self) -> Iterator[Frame]:
         for index, file in enumerate(self._files):
             yield Frame(read_image(file), index, index / self.info.fps, str(file))
+
+    def picked(self, indices: Collection[int]) -> Iterator[Image]:
+        """The pictures of those frames alone, ascending."""
+        for index in sorted(indices):
+            if index < len(self._files):
+                yield read_image(self._files[index])
 
     def close(self) -> None:
         """Nothing is held open between two images."""

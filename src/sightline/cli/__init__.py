@@ -27,6 +27,12 @@ VERBS = {
     "train": "train a network on a CSV or folder of labelled images",
     "eval": "measure a model: who it finds, and how often it is wrong",
     "prepare": "turn a public dataset into a folder and a CSV, and check every image",
+    "verify": "say whether two images, or two tracks, are the same person",
+    "identify": "say who it is, from a folder with a subfolder for everybody",
+    "calibrate": "find the threshold for a wanted rate of false accepts, and keep it with the model",
+    "gallery": "keep, search and tidy up everybody who was seen",
+    "cluster": "compare the people of a video, and write the page to choose from",
+    "select": "carry a choice made on the page into files",
     "doctor": "show which runtimes and devices work here, and what to install",
 }
 

@@ -1,4 +1,4 @@
-"""`sightline eval --exp runs/train/exp`."""
+"""`sightline eval --exp runs/train/exp`, and `sightline eval --task ball`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sightline.cli.eval_ball import add_ball_arguments, refuse_ball_arguments, run_ball
 from sightline.cli.model_arguments import add_model_arguments, positive, session_from
 from sightline.config import load_config
 from sightline.errors import ModelNotFoundError, OutputError
@@ -32,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_subject(parser)
     _add_data(parser)
     _add_figures(parser)
+    add_ball_arguments(parser)
     add_model_arguments(parser)
     parser.epilog = (
         "With --exp, or --config, the people that run held out are judged, and never those it was trained on; a "
@@ -46,6 +49,20 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--onnx", type=Path, metavar="FILE", help="an ONNX model")
     parser.add_argument("--config", type=Path, metavar="YAML", help="of the run that trained it (default: beside it)")
     parser.add_argument("--weights-name", default="best.pt", metavar="NAME", help="of --exp (default: best.pt)")
+    tasks = ("reid", "ball")
+    parser.add_argument("--task", choices=tasks, default="reid", action=_Task, model=model, help="(default: reid)")
+
+
+class _Task(argparse.Action):
+    """Which question is judged. For the ball files are compared, so none of the flags that name a model is required."""
+
+    def __init__(self, *args: Any, model: argparse._MutuallyExclusiveGroup, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._model = model
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        setattr(namespace, self.dest, values)
+        self._model.required = values == "reid"
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +103,9 @@ def _fars(text: str) -> tuple[float, ...]:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.task == "ball":
+        return run_ball(args)
+    refuse_ball_arguments(args)
     args.model = str(_model(args))
     config = _config(args)
     exam, pairs = _material(args, config)

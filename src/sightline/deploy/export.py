@@ -28,7 +28,7 @@ from sightline.reid.embedder import Embedder
 from sightline.reid.probe import Probe, painted_strangers, probe_weights
 from sightline.runtime.backend import Request
 from sightline.runtime.session import Session, run_batched
-from sightline.runtime.torch import INPUT, OUTPUT, TorchEngine
+from sightline.runtime.torch import INPUT, OUTPUT, vector_engine
 from sightline.types import FloatArray, Image
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def export_osnet(net: OSNet, target: Path, *, card: ModelCard, plan: ExportPlan)
 
 def probe_network(net: OSNet, card: ModelCard) -> Probe:
     """Whether the weights about to be exported tell people apart, before anything is written."""
-    engine = TorchEngine(net, Request(device="cpu"))
+    engine = vector_engine(net, Request(device="cpu"))
     spoken = replace(card, image=replace(_described(card), name=INPUT), output=VectorOutput(OUTPUT, net.feature_dim))
     return probe_weights(Embedder(Session(engine, card=spoken, path=Path(card.arch), backend="torch")))
 

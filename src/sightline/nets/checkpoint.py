@@ -92,7 +92,7 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
         kind = sniff(file.read(64))
     if not kind.startswith("a PyTorch checkpoint"):
         raise ModelFormatError(f"{path} is {kind or 'no file torch.save wrote'}; expected a PyTorch checkpoint")
-    saved = _load(path, allow_pickle=allow_pickle)
+    saved = read_saved(path, allow_pickle=allow_pickle)
     envelope, state = _unwrap(saved, origin=path)
     _require_sound(state, origin=path)
     return Checkpoint(state, _card_in(saved, origin=path), envelope, str(path))
@@ -253,7 +253,8 @@ def _require_sound(state: State, *, origin: Path) -> None:
             raise CheckpointError(f"{origin}: {name} has NaN or infinite values; expected weights that did not diverge")
 
 
-def _load(path: Path, *, allow_pickle: bool) -> object:
+def read_saved(path: Path, *, allow_pickle: bool) -> object:
+    """All that `torch.save` wrote, as it is."""
     try:
         try:
             return _torch_load(path, weights_only=not allow_pickle, encoding="utf-8")

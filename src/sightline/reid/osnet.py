@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline.card import ImageInput, pixels_named
+from sightline.images import prepare
 from sightline.reid.embedder import Embedder
 from sightline.runtime.cards import Claims, completed
 from sightline.runtime.open import open_session
@@ -41,11 +43,30 @@ def load_osnet_model(
     `RuntimeError("No OSNet backend available …")` when no runtime that could run the model is installed.
     """
     path = NO_MODEL if model_path is None else Path(model_path)
-    session = open_session(path, device=device, allow_untrained=allow_random)
+    session = as_person_model(open_session(path, device=device, allow_untrained=allow_random))
+    return session, session.device, model_type_of(session)
+
+
+def as_person_model(session: Session) -> Session:
+    """The session, what its file leaves open about its input taken to be as published OSNet person models have it."""
     if session.card.image is not None and session.card.image.pixels is None:
         log.info("%s carries no model card: fed as the published OSNet person models are (torchreid)", session.path)
     session.card = completed(session.card, PERSON)
-    return session, session.device, MODEL_TYPES[session.backend]
+    return session
+
+
+def model_type_of(session: Session) -> str:
+    """ "onnx", "pytorch" or "random". Random weights stay so in whatever file they are kept."""
+    return "random" if session.card.weights == "untrained" else MODEL_TYPES[session.backend]
+
+
+def preprocess_crops(crops: Sequence[Image], target_size: tuple[int, int] = (256, 128)) -> FloatArray:
+    """BGR crops as published OSNet person models want them: (N, 3, height, width), RGB, ImageNet mean and std.
+
+    For feeding such a model by other means; `extract_osnet_features` asks the model's card instead.
+    """
+    spec = ImageInput("crops", target_size, pixels_named("torchreid"))
+    return np.asarray(prepare(crops, spec), np.float32)
 
 
 def extract_osnet_features(
@@ -57,8 +78,8 @@ def extract_osnet_features(
     whatever `batch_size` says, and the rows that padded it are dropped. `device` and `model_type` are those
     `load_osnet_model` returned with the model; the model already knows both.
     """
-    if model_type != MODEL_TYPES[model.backend]:
-        raise ValueError(f"model_type is {model_type!r}, but {model!r} is {MODEL_TYPES[model.backend]!r}")
+    if model_type != model_type_of(model):
+        raise ValueError(f"model_type is {model_type!r}, but {model!r} is {model_type_of(model)!r}")
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected 1 or more")
     embedder = Embedder(model)

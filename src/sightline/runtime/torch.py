@@ -16,10 +16,12 @@ from sightline.types import Array, TensorSpec
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from sightline.nets.osnet import OSNet
 
 INPUT, OUTPUT = "input", "features"
+BALL_OUTPUT = "output"
 CPU_CHUNK = 8
 ACCELERATOR_CHUNK = 64
 
@@ -29,17 +31,35 @@ def missing() -> str:
 
 
 def open_model(path: Path, request: Request) -> tuple[Engine, ModelCard]:
+    from sightline.nets.ball_checkpoint import ball_arch_in
     from sightline.nets.checkpoint import load_into, read_checkpoint
     from sightline.nets.reid import rebuild
 
     checkpoint = read_checkpoint(path, allow_pickle=request.allow_pickle)
+    if ball_arch_in(checkpoint.state):
+        return _open_ball(path, request)
     try:
         net = rebuild(checkpoint.state, {} if checkpoint.card is None else checkpoint.card.extra)
     except CheckpointError as exc:
         raise CheckpointError(f"{path}: {exc}") from exc
     load_into(net, checkpoint)
     card = checkpoint.card or vector_card(net)
-    return TorchEngine(net, request), with_claims(card, request.claims, origin=str(path))
+    return vector_engine(net, request), with_claims(card, request.claims, origin=str(path))
+
+
+def _open_ball(path: Path, request: Request) -> tuple[Engine, ModelCard]:
+    from sightline.nets.ball_checkpoint import load_ball
+    from sightline.nets.tracknet import TrackNet
+
+    loaded = load_ball(path, allow_pickle=request.allow_pickle)
+    if isinstance(loaded.net, TrackNet):
+        inputs: tuple[TensorSpec, ...] = (TensorSpec(INPUT, (None, loaded.net.in_dim, None, None), "float32"),)
+        outputs = (TensorSpec(BALL_OUTPUT, (None, loaded.net.out_dim, None, None), "float32"),)
+    else:
+        frames = int(loaded.card.extra["seq_len"])
+        inputs = tuple(TensorSpec(name, (None, frames, dims), "float32") for name, dims in (("coords", 2), ("mask", 1)))
+        outputs = (TensorSpec(BALL_OUTPUT, (None, frames, 2), "float32"),)
+    return TorchEngine(loaded.net, request, inputs=inputs, outputs=outputs), loaded.card
 
 
 def vector_card(net: OSNet) -> ModelCard:
@@ -56,13 +76,20 @@ def vector_card(net: OSNet) -> ModelCard:
     )
 
 
-class TorchEngine:
-    """An OSNet module in evaluation mode."""
-
+def vector_engine(net: OSNet, request: Request) -> TorchEngine:
+    """An engine for a network from images to vectors."""
     inputs = (TensorSpec(INPUT, (None, 3, None, None), "float32"),)
+    return TorchEngine(net, request, inputs=inputs, outputs=(TensorSpec(OUTPUT, (None, net.feature_dim), "float32"),))
+
+
+class TorchEngine:
+    """A module in evaluation mode, with one output; it is called with its inputs in their order."""
+
     lanes = 1  # torch spreads one call over all threads by itself
 
-    def __init__(self, net: OSNet, request: Request) -> None:
+    def __init__(
+        self, net: nn.Module, request: Request, *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    ) -> None:
         import torch
 
         self._target, self.fell_back = _choose(request)
@@ -70,20 +97,23 @@ class TorchEngine:
             torch.set_num_threads(request.threads)
         self.precision = require_precision(request, ("float32",), "export it, then use openvino or quantise it")
         self._net = net.eval().to(self._target)
-        self.outputs = (TensorSpec(OUTPUT, (None, net.feature_dim), "float32"),)
+        self._name = str(getattr(getattr(net, "spec", None), "name", type(net).__name__))
+        self.inputs, self.outputs = inputs, outputs
         self.device = str(self._target)
         self.chunk = CPU_CHUNK if self._target.type == "cpu" else ACCELERATOR_CHUNK
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         import torch
 
-        images = np.require(feeds[INPUT], requirements="W")  # torch has no tensors that are only read
+        # torch has no tensors that are only read
+        arrays = [np.require(feeds[spec.name], requirements="W") for spec in self.inputs]
         try:
             with torch.inference_mode():
-                vectors = self._net(torch.from_numpy(images).to(self._target))
+                answer = self._net(*(torch.from_numpy(array).to(self._target) for array in arrays))
         except RuntimeError as exc:
-            raise BackendError(f"torch failed to run {self._net.spec.name} on {list(images.shape)}: {exc}") from exc
-        return {OUTPUT: np.asarray(vectors.cpu().numpy())}
+            shapes = " and ".join(str(list(array.shape)) for array in arrays)
+            raise BackendError(f"torch failed to run {self._name} on {shapes}: {exc}") from exc
+        return {self.outputs[0].name: np.asarray(answer.cpu().numpy())}
 
     def run_lane(self, feeds: Feeds) -> dict[str, Array]:
         return self.run(feeds)

@@ -36,7 +36,7 @@ def open_model(path: Path, request: Request) -> tuple[Engine, ModelCard]:
     card = torch_backend.vector_card(net)
     said = Claims(request.claims.pixels or USUAL.pixels, request.claims.size_hw or USUAL.size_hw)
     card = with_claims(replace(card, weights="untrained"), said, origin=arch)
-    return torch_backend.TorchEngine(net, request), card
+    return torch_backend.vector_engine(net, request), card
 
 
 def arch_in(file_name: str) -> str:

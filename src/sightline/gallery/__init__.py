@@ -1,0 +1,1 @@
+"""Who has been seen: entries that are kept, whatever keeps them."""
