@@ -24,11 +24,12 @@ from sightline.runtime.open import open_session
 from sightline.synth.people import write_people
 from sightline.training.config import DataSection, ModelSection, TrainingConfig, TrainSection, ValSection
 from sightline.training.folders import open_dataset
+from sightline.training.identities import Identities, Material
 from sightline.training.observers import Unwatched
 from sightline.training.schedule import rate_factor
 from sightline.training.split import split_by_identity
 from sightline.training.state import read_saved
-from sightline.training.trainer import Material, Outcome, TrainingStoppedError, train
+from sightline.training.trainer import Outcome, TrainingStoppedError, train
 
 TINY = TrainingConfig(
     model=ModelSection(arch="osnet_x0_25", input_size=[64, 32], reid_dim=32),
@@ -77,7 +78,7 @@ def in_project(
     resume: Path | None = None,
 ) -> Outcome:
     placed = replace(config, output=replace(config.output, project=str(project)))
-    return train(placed, material, observer=observer or Nobody(), resume=resume)
+    return train(Identities(placed, material), observer=observer or Nobody(), resume=resume)
 
 
 def fingerprint(path: Path) -> str:

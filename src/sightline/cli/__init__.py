@@ -32,6 +32,7 @@ VERBS = {
     "calibrate": "find the threshold for a wanted rate of false accepts, and keep it with the model",
     "gallery": "keep, search and tidy up everybody who was seen",
     "cluster": "compare the people of a video, and write the page to choose from",
+    "ball": "find the ball in a video or a camera: its trajectory, a report, the video with it drawn in",
     "select": "carry a choice made on the page into files",
     "doctor": "show which runtimes and devices work here, and what to install",
 }
@@ -42,6 +43,7 @@ INTERRUPTED = 130  # the shell's convention for Ctrl-C
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. An error of ours becomes one line on stderr and exit code 1."""
     _print_anything()
+    _hush_decoders()
     try:
         exit_code = _run(list(sys.argv[1:] if argv is None else argv))
         if sys.stdout is not None:  # it is None where the caller closed it
@@ -80,6 +82,12 @@ def _print_anything() -> None:
     """A terminal that lacks a character gets its escape; by default Python would stop with a traceback."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _hush_decoders() -> None:
+    """OpenCV and the FFmpeg in it print past Python what we say better; both read these before they are loaded."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def _discard_output() -> None:

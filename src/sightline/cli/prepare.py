@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sightline.cli import prepare_ball
 from sightline.errors import ConfigError, OutputError
 from sightline.runtime.backend import available_cores
 
@@ -33,6 +34,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "kaggle-reid": "Market-1501 and CUHK03 from Kaggle as one set of people",
         "kaggle-face": "CASIA-WebFace from Kaggle",
         "csv": "a CSV and the images it names; without --output-dir it is only checked",
+        **prepare_ball.KINDS,
     }
 )
 
@@ -62,6 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-ids", type=int, metavar="N", help="take the first N people only")
     parser.add_argument("--check", action="store_true", help="decode every image; name and leave out the corrupt ones")
     parser.add_argument("--workers", type=int, default=available_cores(), metavar="N", help="default: %(default)s")
+    prepare_ball.add_arguments(parser)
     parser.epilog = (
         "Writes images/ and a CSV with img_path, person_id and camera_id; what is already under the output folder is "
         "named where it is. An interrupted run is continued by the same command. Exit code 1: some images were refused."
@@ -73,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--workers and --min-images start at 1")
     if args.download and args.kind not in FROM_KAGGLE:
         raise ConfigError(f"--download fetches {', '.join(FROM_KAGGLE)}; get {args.kind} from its authors")
+    if args.kind in prepare_ball.KINDS:
+        return prepare_ball.run(args, bar=_bar)
     if args.kind == "csv" and args.output_dir is None:
         return _check_csv(args)
     from sightline.training.prepare import prepare, selected

@@ -1,43 +1,58 @@
-"""`sightline train --config configs/reid.yaml`."""
+"""`sightline train --config configs/reid.yaml`, `configs/tracknet.yaml`, …"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.cli import INTERRUPTED
-from sightline.config import load_config
 from sightline.errors import BackendError, ConfigError
 from sightline.runtime.backend import missing_package
-from sightline.training.config import TrainingConfig, keys
+from sightline.training.ball.config import InpaintNetConfig, TrackNetConfig
+from sightline.training.config import OutputSection, RunConfig, TrainingConfig
 from sightline.training.runs import run_named
+from sightline.training.schemas import all_keys, load_run_config
 
 if TYPE_CHECKING:
-    from sightline.training.trainer import Material, Outcome
+    from sightline.training.course import Course
+    from sightline.training.trainer import Outcome
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="a YAML file; flags win over it, it wins over the defaults")
     parser.add_argument("--resume", metavar="EXP", help="go on with a run: its name, or its folder")
-    parser.add_argument("--list-models", action="store_true", help="list the networks, with their sizes, and stop")
-    group = parser.add_argument_group("every key of the configuration")
-    for key, (section, default) in keys().items():
-        _add_key(group, key, section=section, default=default)
-    parser.epilog = "Several GPUs: torchrun --nproc-per-node 8 -m sightline train … with the same flags."
+    parser.add_argument(
+        "--list-models", action="store_true", help="list the networks of re-identification, with their sizes, and stop"
+    )
+    group = parser.add_argument_group("every key of the configuration, with its default for each kind of network")
+    for key, (section, defaults) in all_keys().items():
+        _add_key(group, key, section=section, defaults=defaults)
+    parser.epilog = (
+        "--arch tracknet and --arch inpaintnet learn where the ball is; any other, who somebody is. "
+        "Several GPUs: torchrun --nproc-per-node 8 -m sightline train … with the same flags."
+    )
 
 
-def _add_key(group: argparse._ArgumentGroup, key: str, *, section: str, default: Any) -> None:
-    flag, shown = "--" + key.replace("_", "-"), "none" if default == "" else default
-    about = f"{section}.{key} (default: {shown})"
+def _add_key(group: argparse._ArgumentGroup, key: str, *, section: str, defaults: Mapping[str, Any]) -> None:
+    flag, default = "--" + key.replace("_", "-"), next(iter(defaults.values()))
+    about = f"{section}.{key} (default: {_shown(defaults)})"
     if isinstance(default, bool):
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=about)
     elif isinstance(default, list):
         group.add_argument(flag, type=type(default[0]), nargs="+", metavar="N", help=about)
     else:
         group.add_argument(flag, metavar=type(default).__name__.upper(), help=about)
+
+
+def _shown(defaults: Mapping[str, Any]) -> str:
+    """One default where all networks that have the key share it, else each with its network."""
+    shown = {name: "none" if default == "" else str(default) for name, default in defaults.items()}
+    if len(set(shown.values())) == 1:
+        return next(iter(shown.values())) + ("" if "reid" in shown else f"; {' and '.join(shown)} only")
+    return ", ".join(f"{default} for {name}" for name, default in shown.items())
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,56 +65,82 @@ def run(args: argparse.Namespace) -> int:
     from sightline.training.trainer import train
 
     config, resumed = _settled(args)
-    material = _material(config)
-    progress = _Progress(config, material, quiet=args.quiet)
+    course, about = _course(config)
+    progress = _Progress(config, about, quiet=args.quiet)
     watching = Several([progress, TensorBoard()]) if config.output.tensorboard else progress
-    outcome = train(config, material, observer=watching, resume=resumed)
+    outcome = train(course, observer=watching, resume=resumed)
     return _tell(outcome)
 
 
-def _settled(args: argparse.Namespace) -> tuple[TrainingConfig, Path | None]:
+def _settled(args: argparse.Namespace) -> tuple[RunConfig, Path | None]:
     """The configuration, and the folder of the run to go on with."""
     overrides = _explicit(args)
     if args.resume is None:
-        return load_config(TrainingConfig, args.config, overrides=overrides), None
-    folder = run_named(args.resume, Path(args.project or TrainingConfig().output.project))
-    return load_config(TrainingConfig, args.config or folder / "config.yaml", overrides=overrides), folder
+        return load_run_config(args.config, overrides=overrides), None
+    folder = run_named(args.resume, Path(args.project or OutputSection().project))
+    return load_run_config(args.config or folder / "config.yaml", overrides=overrides), folder
 
 
 def _explicit(args: argparse.Namespace) -> list[str]:
     """The flags that were given, also those that were given their default, as overrides."""
-    given = {key: getattr(args, key) for key in keys() if getattr(args, key) is not None}
-    return [f"{keys()[key][0]}.{key}={_as_yaml(value)}" for key, value in given.items()]
+    known = all_keys()
+    given = {key: getattr(args, key) for key in known if getattr(args, key) is not None}
+    return [f"{known[key][0]}.{key}={_as_yaml(value)}" for key, value in given.items()]
 
 
 def _as_yaml(value: object) -> str:
-    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value) or "''"
 
 
-def _material(config: TrainingConfig) -> Material:
+def _course(config: RunConfig) -> tuple[Course[Any, Any], str]:
+    """What is to be learned, and from what, in words."""
+    if isinstance(config, TrainingConfig):
+        return _identities(config)
+    assert isinstance(config, (TrackNetConfig, InpaintNetConfig))
+    return _ball(config)
+
+
+def _identities(config: TrainingConfig) -> tuple[Course[Any, Any], str]:
     from sightline.training.folders import open_dataset
+    from sightline.training.identities import Identities, Material
     from sightline.training.split import split_by_identity
-    from sightline.training.trainer import Material
 
     if not config.data.dataset:
         raise ConfigError("nothing to train on: --dataset names a CSV, a dataset folder or a known dataset")
     root = Path(config.data.data_root) if config.data.data_root else None
     dataset = open_dataset(config.data.dataset, root=root)
     train, held_out = split_by_identity(dataset.train, share=config.val.val_split, seed=config.train.seed)
-    return Material(dataset.name, train, held_out)
+    people = len({record.person for record in train})
+    about = f"{len(train)} images of {people} people, {len(held_out)} images of others held out"
+    return Identities(config, Material(dataset.name, train, held_out)), about
+
+
+def _ball(config: TrackNetConfig | InpaintNetConfig) -> tuple[Course[Any, Any], str]:
+    from sightline.training.ball.inpaintnet import Repairing
+    from sightline.training.ball.rallies import open_rallies
+    from sightline.training.ball.tracknet import Tracking
+
+    if not config.data.dataset:
+        raise ConfigError(
+            "nothing to train on: --dataset names a folder with train/match1/csv and its frames or videos"
+        )
+    rallies = open_rallies(Path(config.data.dataset))
+    about = f"{len(rallies.train)} rallies, {len(rallies.held_out)} others held out"
+    if isinstance(config, TrackNetConfig):
+        return Tracking(config, rallies), about
+    return Repairing(config, rallies), about
 
 
 class _Progress:
     """A bar an epoch with rate and time left, then the epoch's figures on a line."""
 
-    def __init__(self, config: TrainingConfig, material: Material, *, quiet: bool) -> None:
+    def __init__(self, config: RunConfig, about: str, *, quiet: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
-        self._material = material
+        self._about = about
         self._epochs = config.train.epochs
-        self._images = config.data.batch_size
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -112,11 +153,7 @@ class _Progress:
         )
 
     def run_begins(self, folder: Path) -> None:
-        train, held_out = self._material.train, self._material.held_out
-        people = len({record.person for record in train})
-        print(
-            f"{folder}: {len(train)} images of {people} people, {len(held_out)} images of others held out", flush=True
-        )
+        print(f"{folder}: {self._about}", flush=True)
 
     def epoch_begins(self, epoch: int, steps: int, first_step: int) -> None:
         self._bar.start()
@@ -124,7 +161,7 @@ class _Progress:
 
     def step_done(self, figures: dict[str, float]) -> None:
         speed = self._bar.tasks[-1].speed
-        rate = f"{speed * self._images:,.0f} images/s" if speed else ""
+        rate = f"{speed:,.2g} batches/s" if speed else ""
         self._bar.update(self._task, advance=1, note=f"loss {figures['loss']:.3f}  {rate}")
 
     def epoch_done(self, epoch: int, figures: dict[str, float]) -> None:

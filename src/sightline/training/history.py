@@ -10,7 +10,7 @@ from pathlib import Path
 from sightline.files import replacing
 from sightline.training.state import Epoch
 
-PANELS = (("loss", "val_loss"), ("accuracy",), ("val_map", "val_rank1"), ("lr",))
+PANELS = (("loss", "val_loss"), ("accuracy",), ("val_map", "val_rank1", "precision", "recall", "f1", "miss"), ("lr",))
 
 
 def write_history(history: Sequence[Epoch], folder: Path) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -91,10 +91,30 @@ class EvalImages(TrainImages):
         super().__init__(records, labels, spec=spec, augment=NO_AUGMENT, seed=0)
 
 
-class BatchLoader(DataLoader[Batch]):
+AnyBatch = TypeVar("AnyBatch")
+
+
+class EpochSampler(Protocol):
+    """A batch sampler with epochs of its own."""
+
+    def set_epoch(self, epoch: int, *, skip: int = 0) -> None: ...
+
+
+class Epochs(Protocol):
+    """A dataset whose samples differ from epoch to epoch."""
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+class BatchLoader(DataLoader[AnyBatch]):
     """A DataLoader that raises `ImageError` as it was in the worker, in one line."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a plain iterator over batches is all we promise
+    def set_epoch(self, epoch: int, *, skip: int = 0) -> None:
+        """Of its sampler and of its dataset, which must have epochs. Not while it is being read."""
+        cast(EpochSampler, self.batch_sampler).set_epoch(epoch, skip=skip)
+        cast(Epochs, self.dataset).set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[AnyBatch]:  # type: ignore[override]  # a plain iterator over batches is all we promise
         failure = None
         for batch in super().__iter__():
             if isinstance(batch, ImageError):
@@ -107,16 +127,28 @@ class BatchLoader(DataLoader[Batch]):
 
 def make_loader(
     images: TrainImages, batches: Sampler[list[int]], *, workers: int, keep_workers: bool = False
-) -> BatchLoader:
-    """Batches of `images`, read by so many processes; 0 reads them in this one.
+) -> BatchLoader[Batch]:
+    """Batches of `images`."""
+    return loader_of(images, batches, collated=_collated, workers=workers, keep_workers=keep_workers)
+
+
+def loader_of(
+    samples: Dataset[Any],
+    batches: Sampler[list[int]],
+    *,
+    collated: Callable[[Any], AnyBatch | ImageError],
+    workers: int,
+    keep_workers: bool = False,
+) -> BatchLoader[AnyBatch]:
+    """Batches of `samples`, read by so many processes; 0 reads them in this one.
 
     `keep_workers` between epochs saves starting them again; what is read once only ends them when it has been read.
     """
     return BatchLoader(
-        cast("Dataset[Batch]", images),  # torch's annotations take what is collated for what it is collated from
+        cast("Dataset[AnyBatch]", samples),  # torch takes what is collated for what it is collated from
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_collated,
+        collate_fn=collated,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=keep_workers and workers > 0,
         worker_init_fn=_begin_worker,
@@ -144,8 +176,8 @@ def _collated(samples: list[Sample] | ImageError) -> Batch | ImageError:
 
 def training_loader(
     records: Sequence[Record], known: Mapping[str, int], config: TrainingConfig, *, rank: int = 0, world: int = 1
-) -> BatchLoader:
-    """Augmented P×K batches. Its `batch_sampler` and its `dataset` each have a `set_epoch`; call both."""
+) -> BatchLoader[Batch]:
+    """Augmented P×K batches."""
     data, seed = config.data, config.train.seed
     images = TrainImages(records, known, spec=config.image, augment=augment_of(config), seed=seed)
     sampler = IdentitySampler(
@@ -159,7 +191,9 @@ def training_loader(
     return make_loader(images, sampler, workers=data.workers, keep_workers=True)
 
 
-def evaluation_loader(records: Sequence[Record], spec: ImageInput, *, batch_size: int, workers: int) -> BatchLoader:
+def evaluation_loader(
+    records: Sequence[Record], spec: ImageInput, *, batch_size: int, workers: int
+) -> BatchLoader[Batch]:
     """All images once, in their order, as they are. Labels count the people of these records from 0."""
     images = EvalImages(records, labels(records), spec=spec)
     batches = BatchSampler(SequentialSampler(records), batch_size, drop_last=False)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sightline.errors import BackendError
-from sightline.nets.reid import ReidNet
 
 Shared = TypeVar("Shared")
 
@@ -46,7 +45,7 @@ class Processes:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def wrapped(self, net: ReidNet, *, unused: bool) -> DistributedDataParallel | ReidNet:
+    def wrapped(self, net: nn.Module, *, unused: bool) -> nn.Module:
         """The network whose gradients are averaged over the processes; `unused` where some parameters rest."""
         if self.world == 1:
             return net
@@ -56,6 +55,11 @@ class Processes:
     def autocast(self, amp: str) -> torch.autocast:
         precision = PRECISIONS.get(amp, torch.bfloat16)
         return torch.autocast(self.device.type, dtype=precision, enabled=amp in PRECISIONS)
+
+    def wait(self) -> None:
+        """Until every process has come this far."""
+        if self.world > 1:
+            distributed.barrier()
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is up in any process; every process must ask at the same point."""

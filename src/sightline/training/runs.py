@@ -8,10 +8,10 @@ from pathlib import Path
 from sightline.config import save_config
 from sightline.errors import ModelNotFoundError
 from sightline.files import output_error
-from sightline.training.config import TrainingConfig
+from sightline.training.config import RunConfig
 
 
-def new_run(config: TrainingConfig) -> Path:
+def new_run(config: RunConfig) -> Path:
     """A folder of its own, `exp`, else `exp2`, `exp3`, with the resolved configuration in it. Raises `OutputError`."""
     project = Path(config.output.project)
     for number in count(1):

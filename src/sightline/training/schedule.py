@@ -10,7 +10,7 @@ from types import MappingProxyType
 from torch import nn, optim
 
 from sightline.nets.reid import ReidNet
-from sightline.training.config import TrainSection
+from sightline.training.config import LoopSection, TrainSection
 
 OPTIMIZERS: Mapping[str, Callable[..., optim.Optimizer]] = MappingProxyType(
     {
@@ -34,18 +34,25 @@ def build_optimizer(net: ReidNet, losses: nn.Module, config: TrainSection) -> op
     return OPTIMIZERS[config.optimizer](groups, lr=config.lr, weight_decay=config.weight_decay)
 
 
+def build_plain_optimizer(net: nn.Module, config: LoopSection) -> optim.Optimizer:
+    """One rate for all of the network."""
+    return OPTIMIZERS[config.optimizer](net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+
+
 def build_scheduler(
-    optimizer: optim.Optimizer, config: TrainSection, *, steps_per_epoch: int
+    optimizer: optim.Optimizer, config: LoopSection, *, steps_per_epoch: int
 ) -> optim.lr_scheduler.LambdaLR:
     """To be stepped after every optimizer step."""
     return optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, config, steps_per_epoch))
 
 
-def rate_factor(step: int, config: TrainSection, steps_per_epoch: int) -> float:
-    """What the learning rates are multiplied with: linear warm-up, then a half cosine to 0, or falls at milestones."""
+def rate_factor(step: int, config: LoopSection, steps_per_epoch: int) -> float:
+    """What the rates are multiplied with: linear warm-up, then a half cosine to 0, falls at milestones, or 1."""
     warmup = config.warmup_epochs * steps_per_epoch
     if step < warmup:
         return (step + 1) / warmup
+    if config.schedule == "constant":
+        return 1.0
     if config.schedule == "step":
         return config.gamma ** sum(step >= epoch * steps_per_epoch for epoch in config.milestones)
     total = config.epochs * steps_per_epoch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn, optim
@@ -13,7 +13,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sightline.errors import CheckpointError, ModelFormatError
 from sightline.files import replacing, require_model_file
-from sightline.nets.reid import ReidNet
 
 Epoch = dict[str, float]  # one line of the history
 
@@ -22,7 +21,7 @@ Epoch = dict[str, float]  # one line of the history
 class TrainingState:
     """The moving parts of a run. `epoch` and `step` count what is done, not what is under way."""
 
-    net: ReidNet
+    net: nn.Module
     losses: nn.Module
     optimizer: optim.Optimizer
     scheduler: optim.lr_scheduler.LambdaLR
@@ -36,12 +35,12 @@ class TrainingState:
     history: list[Epoch] = field(default_factory=list)
 
     @property
-    def judged(self) -> ReidNet:
+    def judged(self) -> nn.Module:
         """The weights that are validated and kept: the averaged ones where there are any."""
-        return self.net if self.averaged is None else cast(ReidNet, self.averaged.module)
+        return self.net if self.averaged is None else self.averaged.module
 
 
-def averaging(net: ReidNet, decay: float) -> AveragedModel | None:
+def averaging(net: nn.Module, decay: float) -> AveragedModel | None:
     """An exponential moving average of weights and buffers, or None for no decay."""
     if decay == 0:
         return None

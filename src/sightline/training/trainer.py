@@ -1,4 +1,4 @@
-"""The training loop, to be read from `train` down.
+"""The training loop, to be read from `train` down: one for every network. What is trained is a `Course`.
 
 One process trains, or several under `torchrun`; each sees its own batches, and the first one validates and writes. A
 run that is stopped (Ctrl-C, SIGTERM) finishes its step, saves, and is continued by `--resume` bit for bit.
@@ -14,26 +14,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any, cast
 
 import torch
-from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 
 from sightline.errors import SightlineError
 from sightline.nets.checkpoint import save_checkpoint
-from sightline.nets.reid import ReidNet, ReidOutput
-from sightline.training.config import TrainingConfig
+from sightline.training.course import Batches, Course, NamedBatch
 from sightline.training.history import write_history
-from sightline.training.loading import Batch, training_loader
-from sightline.training.network import build_losses, build_network, card_for
 from sightline.training.observers import Observer, Unwatched
 from sightline.training.processes import Processes
-from sightline.training.records import Record, labels
 from sightline.training.runs import new_run
-from sightline.training.schedule import build_optimizer, build_scheduler
+from sightline.training.schedule import build_scheduler
 from sightline.training.state import Epoch, TrainingState, averaging, read_saved, restore, save_state
-from sightline.training.validation import Validation, validate
 
 
 class TrainingStoppedError(SightlineError, RuntimeError):
@@ -50,26 +44,16 @@ class Outcome:
     stopped_early: bool = False
 
 
-@dataclass(frozen=True)
-class Material:
-    """What a run learns from, and the people it is judged on; nobody is in both."""
-
-    name: str
-    train: tuple[Record, ...]
-    held_out: tuple[Record, ...]
-
-
-def train(
-    config: TrainingConfig, material: Material, *, observer: Observer | None = None, resume: Path | None = None
-) -> Outcome:
+def train(course: Course[Any, Any], *, observer: Observer | None = None, resume: Path | None = None) -> Outcome:
     """Train in a new folder of the project, or go on in the folder `resume`, a run's."""
+    config = course.config
     with Processes.joined(config.advanced.device) as processes, _stop_signals() as stop:
         torch.use_deterministic_algorithms(config.advanced.deterministic, warn_only=True)
         torch.manual_seed(config.train.seed)
         if config.advanced.threads:
             torch.set_num_threads(config.advanced.threads)
         watching = observer if observer is not None and processes.is_first else Unwatched()
-        run = _Run.begin(config, material, processes)
+        run = _Run.begin(course, processes)
         # Only now: a run that cannot begin leaves no folder behind.
         folder = run.folder = resume or processes.shared(new_run(config) if processes.is_first else None)
         watching.run_begins(folder)
@@ -89,41 +73,41 @@ def train(
 class _Run:
     """One process's part in a run."""
 
-    config: TrainingConfig
-    material: Material
+    course: Course[Any, Any]
     processes: Processes
     state: TrainingState
-    loader: DataLoader[Batch]
+    loader: Batches
     folder: Path = Path()
 
     @classmethod
-    def begin(cls, config: TrainingConfig, material: Material, processes: Processes) -> _Run:
-        known = labels(material.train)
-        loader = training_loader(material.train, known, config, rank=processes.rank, world=processes.world)
-        net = build_network(config, classes=len(known)).to(processes.device)
-        losses = build_losses(config, classes=len(known)).to(processes.device)
-        optimizer = build_optimizer(net, losses, config.train)
-        steps = max(1, len(loader) // config.train.accumulate)
+    def begin(cls, course: Course[Any, Any], processes: Processes) -> _Run:
+        config = course.config.train
+        net = course.network().to(processes.device)  # before what takes long: it may be refused
+        if processes.is_first:
+            course.make_ready()
+        processes.wait()
+        loader = course.loader(rank=processes.rank, world=processes.world)
+        losses = course.losses().to(processes.device)
+        optimizer = course.optimizer(net, losses)
+        steps = max(1, len(loader) // config.accumulate)
         state = TrainingState(
             net,
             losses,
             optimizer,
-            build_scheduler(optimizer, config.train, steps_per_epoch=steps),
-            torch.amp.GradScaler(processes.device.type, enabled=config.train.amp == "fp16"),
-            averaging(net, config.train.ema),
+            build_scheduler(optimizer, config, steps_per_epoch=steps),
+            torch.amp.GradScaler(processes.device.type, enabled=config.amp == "fp16"),
+            averaging(net, config.ema),
         )
-        return cls(config, material, processes, state, loader)
+        return cls(course, processes, state, loader)
 
     def one_epoch(self, observer: Observer, stop: _Stop) -> float:
         """Every batch not yet seen, until somebody asks to stop. Gives the share of time spent waiting for images."""
-        state, config = self.state, self.config.train
-        resting = state.epoch < config.freeze_epochs
-        _rest_backbone(state.net, resting)
+        state, config = self.state, self.course.config.train
+        resting = self.course.begin_epoch(state.net, state.epoch)
         if state.step_in_epoch == 0:
             state.optimizer.zero_grad(set_to_none=True)  # of batches at the end of an epoch too few to make a step
         model = self.processes.wrapped(state.net, unused=resting)
-        self.loader.batch_sampler.set_epoch(state.epoch, skip=state.step_in_epoch)  # type: ignore[union-attr]
-        self.loader.dataset.set_epoch(state.epoch)  # type: ignore[attr-defined]
+        self.loader.set_epoch(state.epoch, skip=state.step_in_epoch)
         observer.epoch_begins(state.epoch, len(self.loader) + state.step_in_epoch, state.step_in_epoch)
         clock = _Clock()
         for batch in clock.watching(self.loader):
@@ -137,22 +121,19 @@ class _Run:
                 break
         return clock.waited_share
 
-    def _step(self, model: DistributedDataParallel | ReidNet, batch: Batch) -> Epoch:
+    def _step(self, model: nn.Module, batch: NamedBatch) -> Epoch:
         """One batch forward and back; every `accumulate` batches the weights move."""
-        state, config = self.state, self.config.train
-        images, people = batch.images.to(self.processes.device), batch.labels.to(self.processes.device)
-        with self.processes.autocast(config.amp):
-            output: ReidOutput = model(images, "both")
-        total, parts = state.losses(output, people)
+        state, config = self.state, self.course.config.train
+        total, parts = self.course.step(model, state.losses, batch, processes=self.processes, amp=config.amp)
         self._require_finite(total, batch)
-        state.scaler.scale(total / config.accumulate).backward()
+        scaled: Tensor = state.scaler.scale(total / config.accumulate)
+        scaled.backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
         if (state.step_in_epoch + 1) % config.accumulate == 0:
             self._move()
-        right = (output.logits.argmax(dim=1) == people).float().mean()
-        return {"loss": total.item(), **{name: part.item() for name, part in parts.items()}, "accuracy": right.item()}
+        return {"loss": total.item(), **{name: part.item() for name, part in parts.items()}}
 
     def _move(self) -> None:
-        state, config = self.state, self.config.train
+        state, config = self.state, self.course.config.train
         if config.clip:
             state.scaler.unscale_(state.optimizer)
             torch.nn.utils.clip_grad_norm_(state.net.parameters(), config.clip)
@@ -163,7 +144,7 @@ class _Run:
         if state.averaged is not None:
             state.averaged.update_parameters(state.net)
 
-    def _require_finite(self, total: Tensor, batch: Batch) -> None:
+    def _require_finite(self, total: Tensor, batch: NamedBatch) -> None:
         if math.isfinite(total.item()):
             return
         state, kept = self.state, self.checkpoint
@@ -178,40 +159,41 @@ class _Run:
         state = self.state
         steps = max(1, state.step_in_epoch)
         figures = {name: value / steps for name, value in state.partial.items()}
-        figures["lr"] = float(state.scheduler.get_last_lr()[1])
+        figures["lr"] = self._rate()
         state.epoch, state.step_in_epoch, state.partial = state.epoch + 1, 0, {}
         if self._is_time_to_validate():
             figures |= self._validated()
         state.history.append({"epoch": state.epoch, **figures})
         if self.processes.is_first:
             write_history(state.history, self.folder)
-        if state.epoch % self.config.output.save_every == 0:
+        if state.epoch % self.course.config.output.save_every == 0:
             self.save()
         observer.epoch_done(state.epoch, {**figures, "wait": waited})
 
+    def _rate(self) -> float:
+        """The rate that `lr` is, now; that of some parameters may be another."""
+        scheduler = self.state.scheduler
+        return self.course.config.train.lr * float(scheduler.lr_lambdas[0](scheduler.last_epoch))
+
     def _is_time_to_validate(self) -> bool:
-        is_last = self.state.epoch == self.config.train.epochs
-        return bool(self.material.held_out) and (is_last or self.state.epoch % self.config.val.val_every == 0)
+        config = self.course.config
+        is_last = self.state.epoch == config.train.epochs
+        return self.course.is_judged and (is_last or self.state.epoch % config.val.val_every == 0)
 
     def _validated(self) -> Epoch:
         """Judge the weights that would be shipped. Every process gets the figures; the first one computes them."""
         state = self.state
-        result = validate(state.judged, self.material.held_out, self.config) if self.processes.is_first else None
-        result = self.processes.shared(result)
-        score = self._score(result)
-        if state.best is None or score > state.best:
-            state.best, state.stale = score, 0
+        result = self.processes.shared(self.course.judge(state.judged) if self.processes.is_first else None)
+        if state.best is None or result.score > state.best:
+            state.best, state.stale = result.score, 0
             self._keep("best.pt")
         else:
             state.stale += 1
         return result.figures
 
-    def _score(self, result: Validation) -> float:
-        return result.mean_ap if self.config.val.best_by == "map" else -result.loss
-
     @property
     def is_stale(self) -> bool:
-        return 0 < self.config.val.patience <= self.state.stale
+        return 0 < self.course.config.val.patience <= self.state.stale
 
     @property
     def checkpoint(self) -> Path:
@@ -219,7 +201,7 @@ class _Run:
 
     def save(self) -> None:
         if self.processes.is_first:
-            save_state(self.state, self.checkpoint, config=asdict(self.config))
+            save_state(self.state, self.checkpoint, config=asdict(cast(Any, self.course.config)))
 
     def finish(self) -> None:
         self.save()
@@ -229,15 +211,7 @@ class _Run:
         """Weights that `embed`, `export` and `eval` take: with their card."""
         if self.processes.is_first:
             net = self.state.judged
-            save_checkpoint(
-                self.folder / "weights" / name, net, card=card_for(net, self.config, trained_on=self.material.name)
-            )
-
-
-def _rest_backbone(net: ReidNet, resting: bool) -> None:
-    net.train()
-    for parameter in net.backbone_parameters():
-        parameter.requires_grad_(not resting)
+            save_checkpoint(self.folder / "weights" / name, net, card=self.course.card(net))
 
 
 class _Clock:
@@ -251,7 +225,7 @@ class _Clock:
     def waited_share(self) -> float:
         return self._waited_s / max(time.perf_counter() - self._began_s, 1e-9)
 
-    def watching(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def watching(self, batches: Iterable[NamedBatch]) -> Iterator[NamedBatch]:
         asked_s = time.perf_counter()
         for batch in batches:
             self._waited_s += time.perf_counter() - asked_s

@@ -1,0 +1,1 @@
+"""Learning where the ball is: TrackNet from labelled clips, InpaintNet from trajectories."""
