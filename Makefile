@@ -31,11 +31,13 @@ bench: $(READY)
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/report.py
 
+# trackeval, an oracle of the tests, asks for the OpenCV with windows, which would overwrite the one without.
 # torch is pinned in constraints.txt, so that no other build of it is ever resolved.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps trackeval==1.3.0
 	touch $(READY)
 
 clean:

@@ -1,4 +1,4 @@
-"""`sightline eval --exp runs/train/exp`, and `sightline eval --task ball`."""
+"""`sightline eval --exp runs/train/exp`, `sightline eval --task ball`, and `sightline eval --task mot`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sightline.cli.eval_ball import add_ball_arguments, refuse_ball_arguments, run_ball
+from sightline.cli.eval_mot import add_mot_arguments, refuse_mot_arguments, run_mot
 from sightline.cli.model_arguments import add_model_arguments, positive, session_from
 from sightline.config import load_config
 from sightline.errors import ModelNotFoundError, OutputError
@@ -35,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     _add_figures(parser)
     add_ball_arguments(parser)
+    add_mot_arguments(parser)
     add_model_arguments(parser)
     parser.epilog = (
         "With --exp, or --config, the people that run held out are judged, and never those it was trained on; a "
@@ -49,12 +51,12 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--onnx", type=Path, metavar="FILE", help="an ONNX model")
     parser.add_argument("--config", type=Path, metavar="YAML", help="of the run that trained it (default: beside it)")
     parser.add_argument("--weights-name", default="best.pt", metavar="NAME", help="of --exp (default: best.pt)")
-    tasks = ("reid", "ball")
+    tasks = ("reid", "ball", "mot")
     parser.add_argument("--task", choices=tasks, default="reid", action=_Task, model=model, help="(default: reid)")
 
 
 class _Task(argparse.Action):
-    """Which question is judged. For the ball files are compared, so none of the flags that name a model is required."""
+    """Which question is judged. For ball and tracks files are compared, and no flag that names a model is required."""
 
     def __init__(self, *args: Any, model: argparse._MutuallyExclusiveGroup, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -103,6 +105,9 @@ def _fars(text: str) -> tuple[float, ...]:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.task == "mot":
+        return run_mot(args)
+    refuse_mot_arguments(args)
     if args.task == "ball":
         return run_ball(args)
     refuse_ball_arguments(args)

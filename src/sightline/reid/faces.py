@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from sightline.errors import ImageError, ModelFormatError
 from sightline.images import read_image
 from sightline.reid.embedder import Embedder
-from sightline.runtime.session import Feeds, Session
+from sightline.runtime.session import Session
 from sightline.types import Detections, FloatArray, Image
+from sightline.yunet import MIN_SCORE, OUTPUTS, STRIDES, decode_yunet
 
 Matrix = NDArray[np.float64]
 
@@ -29,10 +30,6 @@ ARCFACE_POINTS: tuple[tuple[float, float], ...] = (
     (70.7299, 92.2041),
 )
 FACE_SIDE = 112
-STRIDES = (8, 16, 32)
-PARTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}  # of what YuNet says of each cell, and its width
-MIN_SCORE = 0.6
-MAX_OVERLAP = 0.3  # of two boxes that are two faces
 SHRUNK = (1.0, 0.5, 0.25)  # tried in turn: a face that fills the picture is larger than YuNet knows faces
 
 
@@ -128,60 +125,17 @@ def _whole_cells(side: int) -> int:
 
 def _require_yunet(session: Session) -> tuple[str, tuple[int, int] | None]:
     """The name of the input, and the size it is fixed to, if any."""
-    expected = {f"{part}_{stride}" for part in PARTS for stride in STRIDES}
     names = {spec.name for spec in session.outputs}
     inputs = session.inputs
-    if names != expected or len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] != 3:
+    if names != OUTPUTS or len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] != 3:
         raise ModelFormatError(
             f"{session.path.name} is not a YuNet face detector: expected one image and the outputs "
-            f"{', '.join(sorted(expected))}; `sightline models pull yunet` has one"
+            f"{', '.join(sorted(OUTPUTS))}; `sightline models pull yunet` has one"
         )
     height, width = inputs[0].shape[2:]
     if height is None or width is None:
         return inputs[0].name, None
     return inputs[0].name, (height, width)
-
-
-def decode_yunet(outputs: Feeds, size_hw: tuple[int, int], *, min_score: float = MIN_SCORE) -> Detections:
-    """Faces of one picture, in pixels of the detector's input, best first, overlapping ones dropped.
-
-    Each cell of a grid of 8, 16 and 32 pixels says how sure it is (the geometric mean of class and object), where its
-    face lies relative to the cell, and its five points.
-    """
-    parts = [_decoded(outputs, size_hw, stride) for stride in STRIDES]
-    scores, boxes, points = (np.concatenate(column) for column in zip(*parts, strict=True))
-    sure = np.flatnonzero(scores >= min_score)
-    sure = sure[np.argsort(-scores[sure], kind="stable")]
-    kept = sure[_apart(boxes[sure])]
-    return Detections(boxes[kept], scores[kept], np.zeros(len(kept), np.int64), points[kept])
-
-
-def _decoded(outputs: Feeds, size_hw: tuple[int, int], stride: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """(N,) scores, (N, 4) boxes and (N, 5, 2) points of the cells of one stride."""
-    rows, columns = size_hw[0] // stride, size_hw[1] // stride
-    cells = {part: outputs[f"{part}_{stride}"].reshape(-1, width) for part, width in PARTS.items()}
-    if any(len(values) != rows * columns for values in cells.values()):
-        shapes = {part: values.shape for part, values in cells.items()}
-        raise ModelFormatError(f"YuNet answers {shapes} at stride {stride}; expected {rows * columns} rows each")
-    grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2).astype(np.float32)
-    scores = np.sqrt(np.clip(cells["cls"], 0, 1) * np.clip(cells["obj"], 0, 1))[:, 0]
-    centres = (cells["bbox"][:, :2] + grid) * stride
-    halves = np.exp(cells["bbox"][:, 2:]) * (stride / 2)
-    points = (cells["kps"].reshape(-1, 5, 2) + grid[:, None]) * stride
-    boxes = np.hstack([centres - halves, centres + halves])
-    return scores.astype(np.float32), boxes.astype(np.float32), points.astype(np.float32)
-
-
-def _apart(boxes: FloatArray) -> list[int]:
-    """Rows of boxes, best first, none of which overlaps a better one by more than `MAX_OVERLAP` of their union."""
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    kept: list[int] = []
-    for row in range(len(boxes)):
-        shared = np.minimum(boxes[row, 2:], boxes[kept, 2:]) - np.maximum(boxes[row, :2], boxes[kept, :2])
-        common = np.prod(np.maximum(shared, 0), axis=1)
-        if not (common > MAX_OVERLAP * (areas[row] + areas[kept] - common)).any():
-            kept.append(row)
-    return kept
 
 
 class FaceEmbedder(Embedder):

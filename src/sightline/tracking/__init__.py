@@ -1,0 +1,1 @@
+"""Which box is which: detectors, trackers, and how good their tracks are."""
