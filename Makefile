@@ -28,6 +28,13 @@ bench: $(READY)
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/footprint.py
 	$(BIN)/python benchmarks/ranking.py
+	$(BIN)/python benchmarks/gallery.py
+	$(BIN)/python benchmarks/clustering.py
+	$(BIN)/python benchmarks/background.py
+	$(BIN)/python benchmarks/ball_overhead.py
+	$(BIN)/python benchmarks/tracknet.py
+	$(BIN)/python benchmarks/tracking.py
+	$(BIN)/python benchmarks/mot_evaluation.py
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/report.py
 

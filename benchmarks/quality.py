@@ -112,7 +112,8 @@ def main() -> None:
     def note(name: str, found: dict[str, float]) -> None:
         rows[name] = found
         print(name, found, file=sys.stderr, flush=True)
-        keep("quality", {"environment": environment(("sightline", "torch")), "rows": rows, "epochs": BASE.train.epochs})
+        told = {"epochs": BASE.train.epochs, "going on": LATER["epochs"]}
+        keep("quality", {"environment": environment(("sightline", "torch")), "rows": rows, **told})
 
     with tempfile.TemporaryDirectory() as folder:
         place, runs = Path(folder), Path(folder) / "runs"

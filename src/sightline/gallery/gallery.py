@@ -122,9 +122,10 @@ class GalleryStats:
 
 
 class Store(Protocol):
-    """What a backend must be: rows, kept durably. It may trust its arguments; `Gallery` has checked them."""
+    """What a backend must be: rows, kept durably. It may trust its arguments; `Gallery` has checked them.
 
-    """After `close`, and for a write to a store opened to be read, every method raises `GalleryError`."""
+    After `close`, and for a write to a store opened to be read, every method raises `GalleryError`.
+    """
 
     url: str
 
