@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from sightline.errors import BackendError, CheckpointError, ModelFormatError
+from sightline.errors import BackendError, CheckpointError, ModelFormatError, OutputError
 from sightline.nets.checkpoint import read_checkpoint, weights_fingerprint
 from sightline.reid.embedder import Embedder
 from sightline.runtime.open import open_session
@@ -211,6 +211,25 @@ def test_a_checkpoint_is_not_written_over_by_a_run_whose_loss_is_no_number(
     with pytest.raises(TrainingStoppedError, match=r"weights/checkpoint.pt is the last good checkpoint"):
         in_project(tmp_path, longer, material, resume=tmp_path)
     assert checkpoint.read_bytes() == poisoned != before
+
+
+def test_a_full_disk_is_one_error_and_the_old_checkpoint_survives(
+    finished: Path, material: Material, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for the disk: at it, writing fails as it does where no room is left."""
+    resource = pytest.importorskip("resource", reason="this system cannot limit the size of files")
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    weights = {file.name: file.read_bytes() for file in (tmp_path / "weights").iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    longer = replace(TINY, train=replace(TINY.train, epochs=4))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*weights/\w+\.pt: "):
+            in_project(tmp_path, longer, material, resume=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {file.name: file.read_bytes() for file in (tmp_path / "weights").iterdir()} == weights
+    assert in_project(tmp_path, longer, material, resume=tmp_path).history[-1]["epoch"] == 4
 
 
 def test_another_network_cannot_go_on_with_a_run(finished: Path, material: Material, tmp_path: Path) -> None:
