@@ -112,8 +112,7 @@ def main() -> None:
     def note(name: str, found: dict[str, float]) -> None:
         rows[name] = found
         print(name, found, file=sys.stderr, flush=True)
-        told = {"epochs": BASE.train.epochs, "going on": LATER["epochs"]}
-        keep("quality", {"environment": environment(("sightline", "torch")), "rows": rows, **told})
+        keep("quality", {"environment": environment(("sightline", "torch")), "rows": rows, "epochs": BASE.train.epochs})
 
     with tempfile.TemporaryDirectory() as folder:
         place, runs = Path(folder), Path(folder) / "runs"

@@ -154,7 +154,7 @@ def quality() -> list[str]:
         "## Does training work?",
         "",
         f"OSNet x0_25 on 300 painted people, {found['epochs']} epochs from random weights (rows that go on do so from "
-        f"the first run, for {found['going on']} more), judged on 80 others across four cameras, {environment(found)}. "
+        f"the first run, for fewer), judged on 80 others across four cameras, {environment(found)}. "
         "One run a row; a few hundredths are noise.",
         "",
         *table(["", "rank-1", "mAP"], rows),

@@ -97,6 +97,8 @@ class Matrix:
         self._ids: list[str] = []
         self._row_of: dict[str, int] | None = None  # by id, made when a filter first asks
         self._identities, self._cameras = Names(), Names()
+        self._copied = np.empty((0, dim), np.float32)  # what a filter left last: the next question often has the same
+        self._copied_rows: IntArray = np.empty(0, np.int64)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -128,6 +130,7 @@ class Matrix:
                 column.keep(kept)
             self._ids = [name for name, is_kept in zip(self._ids, kept, strict=True) if is_kept]
             self._row_of = None
+            self._copied, self._copied_rows = self._copied[:0], np.empty(0, np.int64)
         codes = [self._identities.code(identities[seq]) for seq in seqs if seq in identities]
         self._identity.values[:] = codes
 
@@ -139,7 +142,7 @@ class Matrix:
             off[rows] = False
             rows = None
         else:
-            vectors, off = self._vectors.values if rows is None else self._vectors.values.take(rows, axis=0), None
+            vectors, off = self._vectors.values if rows is None else self._copy_of(rows), None
         top_k = min(top_k, len(vectors) if off is None else int((~off).sum()))
         if top_k == 0:
             return [[] for _ in queries]
@@ -151,19 +154,28 @@ class Matrix:
             found.append(self._hits(query, near if rows is None else rows[near], top_k))
         return found
 
+    def _copy_of(self, rows: IntArray) -> FloatArray:
+        """Those vectors side by side, until this is called again."""
+        if not np.array_equal(rows, self._copied_rows):
+            self._copied, self._copied_rows = self._vectors.values.take(rows, axis=0), rows
+        return self._copied
+
     def _hits(self, query: FloatArray, rows: IntArray, top_k: int) -> list[Hit]:
         scores = _exact_scores(self._vectors.values, rows, query)
-        order = sorted(zip((-scores).tolist(), (self._ids[row] for row in rows), rows.tolist(), strict=True))
+        order = sorted(zip((-scores).tolist(), (self._ids[row] for row in rows), rows.tolist(), strict=True))[:top_k]
+        identity, camera, first_s, last_s = (
+            column.values for column in (self._identity, self._camera, self._first_s, self._last_s)
+        )
         return [
             Hit(
                 id=name,
-                identity=self._identities[self._identity.values[row]],
+                identity=self._identities[identity[row]],
                 score=-negative,
-                camera=self._cameras[self._camera.values[row]],
-                first_s=float(self._first_s.values[row]),
-                last_s=float(self._last_s.values[row]),
+                camera=self._cameras[camera[row]],
+                first_s=float(first_s[row]),
+                last_s=float(last_s[row]),
             )
-            for negative, name, row in order[:top_k]
+            for negative, name, row in order
         ]
 
     def _rows(self, where: Where) -> IntArray | None:
