@@ -30,6 +30,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/ranking.py
 	$(BIN)/python benchmarks/gallery.py
 	$(BIN)/python benchmarks/clustering.py
+	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/background.py
 	$(BIN)/python benchmarks/ball_overhead.py
 	$(BIN)/python benchmarks/tracknet.py
