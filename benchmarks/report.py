@@ -227,7 +227,7 @@ SECTIONS: dict[str, Callable[[], list[str]]] = {
     "tracknet": SideBySide(
         "tracknet",
         "One TrackNet pass",
-        "Eight frames and their background, float32, two threads; in brackets how many times ONNX Runtime's.",
+        "Milliseconds. Eight frames and their background, float32, two threads.",
         "onnxruntime",
     ),
     "background": SideBySide(
