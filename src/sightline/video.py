@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,11 @@ class SourceInfo:
     live: bool = False
 
 
-class _Closing:
-    """The two methods every source has in common: a `with` block closes it."""
+class _Closing(ABC):
+    """What every source has in common: a `with` block closes it."""
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,9 +11,9 @@ from pathlib import Path
 from sightline._version import __version__
 from sightline.ball.metrics import TOLERANCE, Counts, Score, frames_of_rally, read_rally_frames, score
 from sightline.ball.trajectory import columns_from, read_trajectory
+from sightline.cli.metrics_file import write_metrics
 from sightline.cli.model_arguments import size_hw
 from sightline.errors import ConfigError
-from sightline.files import output_error, replacing
 
 
 def add_ball_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def run_ball(args: argparse.Namespace) -> int:
     found = {"version": __version__, "pred": str(args.pred), "labels": str(args.labels), **found}
     text = json.dumps({key: value for key, value in found.items() if key != "counts"}, indent=2)
     if args.out is not None:
-        _write(args.out, text)
+        write_metrics(args.out, text)
     if args.json:
         print(text)
     elif not args.quiet:
@@ -96,15 +96,6 @@ def _score(args: argparse.Namespace, pred: Path, labels: Path) -> Score:
     spans = None if args.rally_frames is None else read_rally_frames(args.rally_frames)
     frames = None if spans is None else frames_of_rally(spans, labels)
     return score(right, found, size_hw=args.frame_size, tolerance=args.tolerance, frames=frames)
-
-
-def _write(folder: Path, text: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise output_error(folder, exc) from exc
-    with replacing(folder / "metrics.json") as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _table(args: argparse.Namespace, total: Score, files: int) -> Iterator[str]:

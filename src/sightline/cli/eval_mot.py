@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline._version import __version__
+from sightline.cli.metrics_file import write_metrics
 from sightline.cli.model_arguments import positive
 from sightline.errors import ConfigError
-from sightline.files import output_error, replacing
 from sightline.tracking.evaluation import Evaluation, evaluate
 from sightline.tracking.mot_files import read_mot
 from sightline.tracking.mot_overlaps import ENOUGH
@@ -73,7 +73,7 @@ def run_mot(args: argparse.Namespace) -> int:
     returners = None if identities is None else score_returners(visits).figures()
     text = _report(args, scores, returners)
     if args.out is not None:
-        _write(args.out, text)
+        write_metrics(args.out, text)
     if args.json:
         print(text)
     elif not args.quiet:
@@ -149,15 +149,6 @@ def _report(args: argparse.Namespace, scores: Mapping[str, Evaluation], returner
 
 def _sum(scores: Mapping[str, Evaluation]) -> Evaluation:
     return sum(scores.values(), Evaluation())
-
-
-def _write(folder: Path, text: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise output_error(folder, exc) from exc
-    with replacing(folder / "metrics.json") as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _table(
