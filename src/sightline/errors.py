@@ -21,6 +21,7 @@
     │   ├── EntryExistsError                 an entry whose id is in the gallery already
     │   └── GalleryFormatError               damaged, newer than this sightline, or no gallery at all
     ├── DownloadError        (OSError)       a model that could not be fetched, or is not the one promised
+    ├── SinkError            (OSError)       a broker that does not take events
     └── OutputError          (OSError)       a result that could not be written
 
 Each also subclasses the builtin that callers of the predecessors catch. A message is one line: what was wrong,
@@ -104,6 +105,10 @@ class GalleryFormatError(GalleryError):
 
 class DownloadError(SightlineError, OSError):
     """A model that could not be fetched, or whose bytes are not the promised ones."""
+
+
+class SinkError(SightlineError, OSError):
+    """A broker that is not there or refuses us. The events are still in the file they are written to first."""
 
 
 class OutputError(SightlineError, OSError):

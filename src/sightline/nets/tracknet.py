@@ -6,6 +6,7 @@ is part of the file format: rename one, and the public weights no longer load.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -20,6 +21,10 @@ from sightline.nets.osnet import seeded
 
 # Channels of the first stage; each level down has twice as many.
 WIDTHS: Mapping[str, int] = MappingProxyType({"x1_0": 64, "x0_5": 32, "x0_25": 16})
+
+# The heat that fresh weights give every pixel. Hardly one in a thousand is the ball: begun at a half, a network learns
+# for hundreds of steps nothing but that (docs/log.md).
+FIRST_HEAT = 0.01
 
 _PLANES: Mapping[str, Callable[[int], int]] = MappingProxyType(
     {
@@ -75,6 +80,7 @@ class TrackNet(nn.Module):
         self.up_block_3 = _stage(c2 + c1, c1, c1)
         self.predictor = nn.Conv2d(c1, out_dim, 1)
         self.apply(_initialise)
+        nn.init.constant_(self.predictor.bias, math.log(FIRST_HEAT / (1 - FIRST_HEAT)))  # type: ignore[arg-type]
 
     def forward(self, planes: Tensor) -> Tensor:
         """The heat maps, through a sigmoid."""

@@ -1,0 +1,1 @@
+"""From pictures to people: detect, track, embed, remember."""
