@@ -1,6 +1,6 @@
 """Does training find the ball? TrackNet x0_25 from scratch on painted rallies, judged on halls it has never seen.
 
-    python benchmarks/ball_quality.py                # results to benchmarks/results/ball_quality.json; under an hour
+    python benchmarks/ball_quality.py                # results to benchmarks/results/ball_quality.json; some 75 minutes on one core
     python benchmarks/ball_quality.py --rallies 16 --epochs 1   # a look at it; nothing is kept
 
 The network sees crops about the ball while it learns, and whole pictures when it is judged: in use, as
@@ -33,12 +33,12 @@ from sightline.training.ball.tracknet import Tracking
 from sightline.training.observers import Unwatched
 from sightline.training.trainer import train
 
-LEARNED, UNSEEN, FRAMES = 160, 12, 64
+LEARNED, UNSEEN, FRAMES = 320, 12, 64
 MODES: tuple[EvalMode, ...] = ("weight", "nonoverlap")
 CONFIG = TrackNetConfig(
     model=TrackNetModel(width="x0_25", seq_len=8, bg_mode="concat"),
     data=TrackNetData(batch_size=8, workers=0, step=4, crop=[96, 160], mixup=0.0, flip=0.5, colour_jitter=True),
-    train=TrackNetLoop(epochs=12, lr=3e-3, schedule="cosine", ema=0.99),
+    train=TrackNetLoop(epochs=20, lr=3e-3, schedule="cosine", ema=0.99),
 )
 
 

@@ -147,6 +147,44 @@ def _ratio(medians: Mapping[str, Mapping[str, float]], arch: str) -> str:
     return f"{medians['torchreid'][arch] / medians[OURS][arch]:.2f}×"
 
 
+def ball_overhead() -> list[str]:
+    found = results("ball_overhead")
+    modes = [name for name in found if name.startswith("mode ")]
+    push = "push"
+    stages = [name for name in found[modes[0]] if name != push]
+    rows = [
+        [name, *(f"{found[mode][name]:.2f}" for mode in modes)]
+        for name in (push, *sorted(stages, key=lambda name: -found[modes[-1]][name]))
+    ]
+    lines = [
+        "## Ball tracking without its network",
+        "",
+        "Milliseconds of one core for a frame of 1280×720: all a push does but the network's pass, and each of its "
+        f"stages alone, by background mode, {environment(found)}. Other processes used at most "
+        f"{found['_others'].popitem()[1]:.0%} of the machine in any round.",
+        "",
+        *table(["", *(f"`{mode.removeprefix('mode ')}`" for mode in modes)], rows),
+    ]
+    if "network" in found:
+        share, forward = found["network"]["share of the rest"], found["network"]["forward"]
+        lines += ["", f"Beside a network of {forward:,.0f} ms a pass that is {share:.1%} of a push."]
+    return lines
+
+
+def ball_memory() -> list[str]:
+    found = results("ball_memory")
+    columns = list(next(iter(found["mib"].values())))
+    rows = [[width, *(f"{figures[name]:,.0f}" for name in columns)] for width, figures in found["mib"].items()]
+    return [
+        "## Memory of ball tracking",
+        "",
+        f"Resident MiB of the whole process after shares of {found['frames']:,} frames of 1280×720, TrackNet of eight "
+        f"frames and their background by width, ONNX Runtime, {environment(found)}.",
+        "",
+        *table(["", *columns], rows),
+    ]
+
+
 def quality() -> list[str]:
     found = results("quality")
     ascending = sorted(found["rows"].items(), key=lambda item: item[1]["mAP"])
@@ -236,6 +274,8 @@ SECTIONS: dict[str, Callable[[], list[str]]] = {
         "Seconds, and megabytes on top of the frames; in brackets how many times ours at once.",
         "sightline, at once",
     ),
+    "ball_overhead": ball_overhead,
+    "ball_memory": ball_memory,
     "tracking": SideBySide(
         "tracking",
         "Tracking boxes",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -7,6 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -25,9 +28,15 @@ def shade(value: int, size_hw: tuple[int, int] = (48, 64)) -> Image:
 
 
 @contextmanager
-def streaming(visits: Sequence[Sequence[Image]], *, pause_s: float = 0.02) -> Iterator[str]:
-    """The address of a motion-JPEG camera: each visit is sent the next list of pictures, then hung up on."""
+def streaming(
+    visits: Sequence[Sequence[Image]], *, pause_s: float = 0.02, freezes: bool = False, port: int = 0
+) -> Iterator[str]:
+    """The address of a motion-JPEG camera: each visit is sent the next list of pictures, then hung up on.
+
+    One that `freezes` holds the line instead, and sends nothing more.
+    """
     waiting = list(visits)
+    done = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -44,19 +53,21 @@ def streaming(visits: Sequence[Sequence[Image]], *, pause_s: float = 0.02) -> It
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                     self.wfile.write(head.encode() + jpeg + b"\r\n")
                     time.sleep(pause_s)
+                done.wait(60 if freezes else 0)
             except OSError:
                 return  # the reader has gone
 
         def log_message(self, *arguments: object) -> None:
             """Not to the terminal."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/video.mjpg"
     finally:
+        done.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -107,6 +118,88 @@ def test_a_stream_that_hangs_up_is_opened_again_and_may_come_back_in_another_siz
     assert camera.reconnects >= 1
 
 
+def test_a_size_that_changes_within_a_connection_is_scaled_to_the_first() -> None:
+    pictures = [*[shade(50)] * 30, *[shade(200, (96, 128))] * 200]
+    with streaming([pictures], pause_s=0.005) as address, Camera(address, keep=1000, patience=HASTE) as camera:
+        frames = take(camera, lambda got: got[-1].image.mean() > 150)
+    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
+    assert camera.reconnects == 0
+
+
+def test_a_stream_that_freezes_is_opened_again_and_nothing_is_lost_of_what_it_sent() -> None:
+    patience = Patience(open_s=5, stall_s=0.4, first_pause_s=0.05, retries=3)
+    with (
+        streaming([[shade(50)] * 12, [shade(200)] * 12], freezes=True) as address,
+        Camera(address, keep=1000, patience=patience) as camera,
+    ):
+        frames = take(camera, lambda got: sum(frame.image.mean() > 150 for frame in got) == 12)
+    assert [round(float(frame.image.mean())) for frame in frames] == [50] * 12 + [200] * 12
+    assert [frame.index for frame in frames] == list(range(24))
+    assert (camera.reconnects, camera.dropped) == (1, 0)
+
+
+def test_a_camera_that_is_switched_off_and_on_again_is_found_again(caplog: pytest.LogCaptureFixture) -> None:
+    patience = Patience(open_s=5, stall_s=2, first_pause_s=0.1, longest_pause_s=0.2)
+    with streaming([[shade(50)] * 12]) as address:
+        camera = Camera(address, keep=1000, patience=patience)
+        frames = take(camera, lambda got: len(got) == 12)
+    with caplog.at_level(logging.WARNING), camera:
+        while len(caplog.records) < 3:  # it has gone, and was looked for in vain
+            time.sleep(0.02)
+        with streaming([[shade(200)] * 100], port=urlsplit(address).port or 0):
+            frames += take(camera, lambda got: True)
+    assert [frame.index for frame in frames] == list(range(13))
+    assert round(float(frames[-1].image.mean())) == 200
+    assert frames[-1].time_s - frames[-2].time_s > 0.3  # the two pauses at least: the time it was away is kept
+
+
+def test_the_pauses_grow_up_to_the_longest(caplog: pytest.LogCaptureFixture) -> None:
+    patience = Patience(open_s=5, stall_s=2, first_pause_s=0.1, longest_pause_s=0.3, retries=4)
+    streamed = streaming([[shade(50)] * 12])
+    with caplog.at_level(logging.WARNING), streamed as address, Camera(address, patience=patience) as camera:
+        list(camera)
+    pauses = [record.getMessage().partition("again in ")[2] for record in caplog.records]
+    assert pauses == ["0.1 s", "0.2 s", "0.3 s", "0.3 s"]
+
+
+def test_twenty_cameras_opened_and_closed_leave_no_thread_and_no_file_open() -> None:
+    def held() -> tuple[int, int, int]:
+        return threading.active_count(), len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    with streaming([[shade(50)] * 1000] * 21) as address:
+        for number in range(21):
+            with Camera(address, patience=HASTE) as camera:
+                take(camera, lambda got: len(got) == 2)
+            if number == 0:
+                settled = at_rest(held)
+        assert all(now <= before for now, before in zip(at_rest(held), settled, strict=True))
+
+
+def at_rest(held: Callable[[], tuple[int, int, int]]) -> tuple[int, int, int]:
+    """The least that is held within a second: the server's side of a connection ends a little later than ours."""
+    seen = []
+    for _ in range(20):
+        seen.append(held())
+        time.sleep(0.05)
+    threads, tasks, files = (min(counts) for counts in zip(*seen, strict=True))
+    return threads, tasks, files
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_whatever_goes_wrong_in_its_thread_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(camera: Camera, image: Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Camera, "_hand_over", fails)
+    with streaming([[shade(50)] * 1000]) as address, Camera(address, patience=HASTE) as camera:
+        assert list(camera) == []
+
+
+def test_a_number_without_a_camera_is_refused() -> None:
+    with pytest.raises(SourceError, match="63 does not answer"):
+        Camera("63", patience=HASTE)
+
+
 def test_a_stream_that_stays_away_ends_after_the_retries() -> None:
     with streaming([[shade(50)] * 12]) as address, Camera(address, keep=1000, patience=HASTE) as camera:
         frames = list(camera)
@@ -149,6 +242,10 @@ def test_a_camera_that_does_not_answer_is_named_without_its_password() -> None:
     ("address", "shown"),
     [
         ("rtsp://user:p%40ss@10.0.0.1:554/1", "rtsp://user:…@10.0.0.1:554/1"),
+        ("rtsp://user:p@ss@10.0.0.1/1", "rtsp://user:…@10.0.0.1/1"),
+        ("http://host/v?user=me&pwd=a@b&n=1", "http://host/v?user=me&pwd=…&n=1"),
+        ("http://host/v?Password=x#top", "http://host/v?Password=…#top"),
+        ("http://host/v?monkey=x", "http://host/v?monkey=x"),
         ("rtsp://10.0.0.1/stream@2", "rtsp://10.0.0.1/stream@2"),
         ("http://host:8080/a:b@c", "http://host:8080/a:b@c"),
     ],

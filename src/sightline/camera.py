@@ -2,11 +2,13 @@
 
 The thread keeps the newest few frames; what does not fit is dropped, oldest first, and counted. A stream that ends or
 stalls is opened again after a growing pause; frame numbers and times go on. The picture may come back in another size:
-each `Frame` carries its own.
+each `Frame` carries its own. (Where the size changes within one connection, OpenCV scales to the size it began with.)
+A picture that repeats is no sign of a frozen camera: encoders send nothing new where nothing moves.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import threading
@@ -20,14 +22,15 @@ from typing import cast
 
 import cv2
 
+from sightline.capture import has_pictures, info_of, no_video, require_file, spelled
 from sightline.errors import SourceError
 from sightline.types import Frame, Image
-from sightline.video import info_of
 
 log = logging.getLogger(__name__)
 
 _ADDRESS = re.compile(r"(rtsps?|https?|rtmps?|udp|tcp|srt)://", re.IGNORECASE)
-_PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
+_PASSWORD = re.compile(r"(://[^/@:]*):[^/]*@")  # up to the last @: a password may hold one itself
+_SECRET = re.compile(r"([?&](?:pwd|pass|passwd|password|token|key|auth)=)[^&#]*", re.IGNORECASE)
 
 
 def is_address(source: str) -> bool:
@@ -36,7 +39,7 @@ def is_address(source: str) -> bool:
 
 def without_password(source: str) -> str:
     """The address as it may be shown and logged."""
-    return _PASSWORD.sub(r"\1:…@", source)
+    return _SECRET.sub(r"\1…", _PASSWORD.sub(r"\1:…@", source))
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,14 @@ class Camera:
         self._keep = max(1, keep)
         self._changed = threading.Condition()
         self._closed = False
-        self._ended = ""  # why there will be no more frames
+        self._ended = False  # and there will be no more frames
         self._began_s = time.monotonic()
         self._last_index = -1
         self.dropped = 0
         self.reconnects = 0
         capture = self._open()
         if capture is None:
-            raise SourceError(
-                f"{self._name} does not answer within {self._patience.open_s:g} s; is it on, and reachable?"
-            )
+            raise self._silence()
         self.info = replace(info_of(capture, self._name), live=True, frame_count=None)
         self._thread = threading.Thread(target=self._watch, args=(capture,), name="sightline-camera", daemon=True)
         self._thread.start()
@@ -97,7 +98,7 @@ class Camera:
     def close(self) -> None:
         self.stop()
         if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=self._patience.stall_s)
+            self._thread.join(timeout=max(self._patience.open_s, self._patience.stall_s) + 1)
 
     def __enter__(self) -> Camera:
         return self
@@ -111,40 +112,61 @@ class Camera:
     def _is_file(self) -> bool:
         return not is_address(self._source) and not self._source.isdecimal()
 
+    def _silence(self) -> SourceError:
+        if self._is_file:
+            return no_video(Path(self._source))
+        return SourceError(f"{self._name} does not answer within {self._patience.open_s:g} s; is it on, and reachable?")
+
     def _open(self) -> cv2.VideoCapture | None:
         if self._source.isdecimal():
             capture = cv2.VideoCapture(int(self._source))
         else:
             limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(self._patience.open_s * 1000)]
             limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(self._patience.stall_s * 1000)]
-            capture = cv2.VideoCapture(
-                str(Path(self._source).expanduser()) if self._is_file else self._source, cv2.CAP_FFMPEG, limits
-            )
-        if capture.isOpened():
+            capture = cv2.VideoCapture(self._opened_name(), cv2.CAP_FFMPEG, limits)
+        if has_pictures(capture):
             return capture
         capture.release()
         return None
 
-    def _watch(self, capture: cv2.VideoCapture) -> None:
-        """The thread: read until closed, opening the source again whenever it falls silent."""
-        current: cv2.VideoCapture | None = capture
-        while current is not None:
-            self._read_out(current)
-            current.release()
-            current = None if self._closed or self._is_file else self._reopened()
-        with self._changed:
-            self._ended = self._ended or "it ended"
-            self._changed.notify_all()
+    def _opened_name(self) -> str:
+        if not self._is_file:
+            return self._source
+        path = Path(self._source).expanduser()
+        require_file(path)
+        return spelled(path)
 
-    def _read_out(self, capture: cv2.VideoCapture) -> None:
+    def _watch(self, capture: cv2.VideoCapture) -> None:
+        """The thread. Whatever ends it, nobody is left waiting for a frame."""
+        try:
+            self._read_and_reopen(capture)
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _read_and_reopen(self, capture: cv2.VideoCapture) -> None:
+        """Read until closed, opening the source again whenever it falls silent."""
+        current: cv2.VideoCapture | None = capture
+        pauses_s = self._pauses_s()
+        while current is not None:
+            if self._read_out(current):
+                pauses_s = self._pauses_s()
+            current.release()
+            current = None if self._closed or self._is_file else self._reopened(pauses_s)
+
+    def _read_out(self, capture: cv2.VideoCapture) -> bool:
+        """Hand over frames for as long as they come: whether any did."""
         pace = _Pace(capture) if self._is_file else None
+        before = self._last_index
         while not self._closed:
             there, image = capture.read()
             if not there:
-                return
+                break
             if pace is not None:
                 pace.wait(lambda: self._closed)
             self._hand_over(cast(Image, image))
+        return self._last_index > before
 
     def _hand_over(self, image: Image) -> None:
         with self._changed:
@@ -155,9 +177,15 @@ class Camera:
                 self.dropped += 1
             self._changed.notify_all()
 
-    def _reopened(self) -> cv2.VideoCapture | None:
-        patience, pause_s, tries = self._patience, self._patience.first_pause_s, 0
-        while not self._closed and (patience.retries is None or tries < patience.retries):
+    def _pauses_s(self) -> Iterator[float]:
+        """The pauses before each new opening, until frames come again."""
+        pause_s, retries = self._patience.first_pause_s, self._patience.retries
+        for _ in itertools.count() if retries is None else range(retries):
+            yield pause_s
+            pause_s = min(2 * pause_s, self._patience.longest_pause_s)
+
+    def _reopened(self, pauses_s: Iterator[float]) -> cv2.VideoCapture | None:
+        for pause_s in pauses_s:
             log.warning("%s fell silent; opening it again in %.1f s", self._name, pause_s)
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, timeout=pause_s)
@@ -165,7 +193,8 @@ class Camera:
             if capture is not None:
                 self.reconnects += 1
                 return capture
-            tries, pause_s = tries + 1, min(2 * pause_s, patience.longest_pause_s)
+            if self._closed:
+                break
         return None
 
 

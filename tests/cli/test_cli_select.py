@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,63 @@ class TestWriting:
             main(["select", str(page), "--persons", "p1,p3", "-o", str(tmp_path / name), "-q"])
         for path in (tmp_path / "a").iterdir():
             assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+@pytest.fixture
+def two_cameras(tmp_path: Path) -> Path:
+    """p1 was seen by both in one frame number, p2 at the gate only."""
+    confidences = np.array([0.25, 0.25, 0.75], np.float32)
+    boxes = np.repeat(confidences[:, None], 4, axis=1)
+    seen = PersonOnPage(
+        "p1", (), 0.0, 1.0, np.array([5, 6, 5]), boxes, confidences, row_cameras=["gate", "gate", "Hall / 1"]
+    )
+    other = replace(person("p2", [6, 7]), camera="gate")
+    notes = PageNotes("t", "m", "onnx", "f", 0.7, True)
+    folder = tmp_path / "people"
+    return write_person_page(folder, [seen, other], similarity=np.eye(2, dtype=np.float32), notes=notes)
+
+
+def camera_named_in(path: Path) -> str:
+    with np.load(path, allow_pickle=False) as archive:
+        assert set(archive) == {"frame_numbers", "bboxes", "confidences", "camera"}
+        return str(archive["camera"])
+
+
+class TestSeveralCameras:
+    def test_each_camera_that_saw_the_selected_has_files_of_its_own(self, two_cameras: Path, capsys: Capture) -> None:
+        assert main(["select", str(two_cameras), "--persons", "p1,p2"]) == 0
+        out = two_cameras.parent
+        (hall,) = (path for path in (out / "cameras").iterdir() if path.name != "gate")
+        frames = {
+            (path.parent.name, path.stem): np.load(path)["frame_numbers"].tolist()
+            for path in out.glob("cameras/*/*.npz")
+        }
+        assert frames == {
+            ("gate", "selected_person"): [5, 6],
+            (hall.name, "selected_person"): [5],
+            ("gate", "final_tracklet"): [5, 6, 7],
+            (hall.name, "final_tracklet"): [5],
+        }
+        assert camera_named_in(hall / "final_tracklet.npz") == "Hall / 1"
+        assert camera_named_in(out / "cameras" / "gate" / "final_tracklet.npz") == "gate"
+        assert not (out / "selected_person.npz").exists() and not (out / "final_tracklet.npz").exists()
+        assert "final_tracklet.npz: 3 frames of gate, 5 to 7" in capsys.readouterr().out
+
+    def test_somebody_seen_by_one_of_them_is_one_file_that_names_it(self, two_cameras: Path) -> None:
+        main(["select", str(two_cameras), "--persons", "p1", "-q"])
+        assert main(["select", str(two_cameras), "--persons", "p2", "-q"]) == 0
+        assert camera_named_in(two_cameras.parent / "selected_person.npz") == "gate"
+        assert not list(two_cameras.parent.glob("cameras/*/*"))  # those of the choice before are gone
+
+    def test_a_page_of_an_earlier_version_still_opens(self, page: Path) -> None:
+        path = page.parent / "tracks.npz"
+        with np.load(path) as archive:
+            content = {name: archive[name] for name in archive if name != "cameras"}
+        meta = json.loads(str(content.pop("meta")))
+        del meta["cameras"]
+        np.savez(path, meta=np.array(json.dumps(meta)), **content)
+        assert main(["select", str(page), "--persons", "p3,p7", "-q"]) == 0
+        assert [row[0] for row in rows(page.parent / "final_tracklet.npz")] == [1, 2, 3, 4]
 
 
 class TestRefusing:

@@ -20,6 +20,12 @@ def visits(*given: tuple[int | None, str | None] | tuple[int | None, str | None,
     return [Visit(who, name, 2.0 * at, 2.0 * at + 1, *camera) for at, (who, name, *camera) in enumerate(given)]
 
 
+def visit(camera: str, track: int, identity: str | None, entry: str | None) -> dict[str, object]:
+    """An event of one, as far as it matters here."""
+    embedding = {"ref": entry} if identity else None
+    return {"type": "visit", "sensorId": camera, "trackId": track, "identity": identity, "embedding": embedding}
+
+
 class TestByHand:
     def test_everybody_known_again(self) -> None:
         score = score_returners(visits((1, "a"), (2, "b"), (1, "a"), (2, "b"), (1, "a")))
@@ -118,6 +124,54 @@ class TestIdentities:
         lines = [json.dumps({"sensorId": c, "trackId": t, "identity": i, "score": 0.5}) for c, t, i in events]
         (tmp_path / "events.jsonl").write_text("\n\n".join(lines))
         assert read_identities(tmp_path / "events.jsonl") == {"east": {1: "p1", 2: "p2"}, "west": {1: "p1"}}
+
+    def test_a_merge_is_followed_to_the_identity_in_the_end(self, tmp_path: Path) -> None:
+        """By entry, as the gallery does it: the visit after the merges was given its name knowing of them."""
+        events = [
+            visit("east", 1, "p1", "p1"),
+            visit("east", 2, "p2", "p2"),
+            visit("west", 1, "p2", "entry-3"),
+            visit("west", 2, None, None),
+            visit("west", 3, "p3", "p3"),
+            {"type": "merge", "into": "p3", "former": {"p2": ["p2", "entry-3"]}},
+            {"type": "merge", "into": "p1", "former": {"p3": ["p3", "p2", "entry-of-another-run"]}},
+            visit("west", 4, "p3", "entry-9"),
+            visit("west", 5, "p8", None),
+        ]
+        assert self.read(tmp_path, events) == {
+            "east": {1: "p1", 2: "p1"},
+            "west": {1: "p3", 2: None, 3: "p1", 4: "p3", 5: "p8"},
+        }
+
+    def test_events_of_other_types_say_nothing_of_it(self, tmp_path: Path) -> None:
+        events = [{"type": "alarm", "sensorId": 7}, visit("east", 1, "p1", "p1"), {"type": "alarm"}]
+        assert self.read(tmp_path, events) == {"east": {1: "p1"}}
+
+    def test_a_line_break_of_other_alphabets_ends_no_line(self, tmp_path: Path) -> None:
+        assert self.read(tmp_path, [visit("a\u2028b\x85", 1, "p1", None)]) == {"a\u2028b\x85": {1: "p1"}}
+
+    def read(self, folder: Path, events: list[dict[str, object]]) -> object:
+        lines = [json.dumps(event, ensure_ascii=False) for event in events]
+        (folder / "events.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        return read_identities(folder / "events.jsonl")
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            '{"type": "merge"}',
+            '{"type": "merge", "into": "p1", "former": ["p2"]}',
+            '{"type": "merge", "into": 7, "former": {}}',
+            '{"type": "merge", "into": "p1", "former": {"p2": [7]}}',
+            '{"type": "merge", "into": "p1", "former": {"p2": 7}}',
+            '{"sensorId": "a", "trackId": 1, "identity": "b", "embedding": {"ref": 7}}',
+            '{"sensorId": "a", "trackId": 1, "identity": "b", "embedding": "c"}',
+        ],
+    )
+    def test_the_line_of_an_event_that_is_wrong_is_named(self, tmp_path: Path, line: str) -> None:
+        (tmp_path / "events.jsonl").write_text(f"\n\n{line}\n")
+        with pytest.raises(ConfigError, match=r"events\.jsonl:3: ") as caught:
+            read_identities(tmp_path / "events.jsonl")
+        assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize(
         "line", ["{", "[]", "7", '{"sensorId": "a"}', '{"sensorId": 1, "trackId": 1, "identity": "a"}', "[" * 5000]

@@ -62,7 +62,7 @@ class TestOneFile:
         tags = Tags(page)
         assert len(tags.all("script")) == 2 and not tags.all("img")
         assert tags.text.count(EVIL) >= 3
-        assert data_of(page)["people"][0]["id"] == EVIL == data_of(page)["people"][0]["camera"]
+        assert data_of(page)["people"][0]["id"] == EVIL and data_of(page)["people"][0]["cameras"] == [EVIL]
 
     def test_below_two_hundred_people_the_pictures_are_in_it(self, tmp_path: Path) -> None:
         page = stage(tmp_path, [person("p1"), person("p2", crops=1)])
@@ -125,6 +125,19 @@ class TestWhatItSays:
         (card,) = data_of(stage(tmp_path, [unknown]))["people"]
         assert (card["first"], card["last"], card["quality"], card["frames"]) == (None, None, None, None)
 
+    def test_a_card_knows_all_cameras_and_how_often_and_how_long_somebody_was_there(self, tmp_path: Path) -> None:
+        both = person("a", frames=[1, 2, 3], row_cameras=["hall", "gate", "gate"], visits=2, seconds=0.25)
+        first, second = data_of(stage(tmp_path, [both, person("b")]))["people"]
+        assert (first["cameras"], first["visits"], first["seconds"]) == (["hall", "gate"], 2, 0.25)
+        assert (second["cameras"], second["visits"], second["seconds"]) == ([], None, None)
+
+    def test_the_tracks_beside_it_know_the_camera_of_each_row(self, tmp_path: Path) -> None:
+        both = person("a", frames=[7, 3], row_cameras=["hall", "gate"])
+        stage(tmp_path, [both, person("b", frames=[5], camera="hall"), person("c", frames=[6])])
+        kept = read_tracks(tmp_path)
+        named = {who: [kept.cameras[place] for place in track.cameras] for who, track in kept.tracks.items()}
+        assert named == {"a": ["hall", "gate"], "b": ["hall"], "c": [""]}
+
     def test_nobody_at_all_is_a_page_too(self, tmp_path: Path) -> None:
         data = data_of(stage(tmp_path, []))
         assert data["people"] == [] and data["similarity"] == "" and data["together"] == []
@@ -138,19 +151,38 @@ class TestTogether:
     def test_frames_of_two_cameras_are_not_the_same_frame(self) -> None:
         assert seen_together([person("a", frames=[1], camera="x"), person("b", frames=[1], camera="y")]) == []
 
+    def test_somebody_seen_by_two_cameras_meets_only_whom_the_same_camera_sees(self) -> None:
+        both = person("a", frames=[1, 2, 2, 3], row_cameras=["x", "x", "y", "y"])
+        gate, hall = person("b", frames=[2, 3], camera="x"), person("c", frames=[2, 3, 4], camera="y")
+        assert seen_together([both, gate, hall]) == [(0, 1, 1), (0, 2, 2)]
+
     def test_a_frame_counted_twice_for_one_person_counts_once(self) -> None:
         assert seen_together([person("a", frames=[1, 1, 1]), person("b", frames=[1, 1])]) == [(0, 1, 1)]
 
     @settings(max_examples=50, deadline=None)
-    @given(st.lists(st.tuples(st.lists(st.integers(0, 12), max_size=8), st.sampled_from("xy")), max_size=6))
-    def test_it_agrees_with_sets(self, drawn: list[tuple[list[int], str]]) -> None:
-        people = [person(str(n), frames=frames, camera=camera) for n, (frames, camera) in enumerate(drawn)]
+    @given(st.lists(st.lists(st.tuples(st.integers(0, 12), st.sampled_from("xy")), max_size=8), max_size=6))
+    def test_it_agrees_with_sets(self, drawn: list[list[tuple[int, str]]]) -> None:
+        people = [
+            person(str(n), frames=[frame for frame, _ in rows], row_cameras=[camera for _, camera in rows])
+            for n, rows in enumerate(drawn)
+        ]
         expected = [
-            (i, j, len(set(drawn[i][0]) & set(drawn[j][0])))
+            (i, j, len(set(drawn[i]) & set(drawn[j])))
             for i, j in combinations(range(len(drawn)), 2)
-            if drawn[i][1] == drawn[j][1] and set(drawn[i][0]) & set(drawn[j][0])
+            if set(drawn[i]) & set(drawn[j])
         ]
         assert seen_together(people) == expected
+
+
+class TestNotes:
+    def test_the_number_of_cameras_is_told_where_there_are_several(self, tmp_path: Path) -> None:
+        people = [person("a", frames=[1, 1], row_cameras=["x", "y"]), person("b", camera="x")]
+        assert "<dt>cameras</dt><dd>2</dd>" in stage(tmp_path, people).read_text(encoding="utf-8")
+        assert "<dt>cameras</dt>" not in stage(tmp_path, people[1:]).read_text(encoding="utf-8")
+
+    def test_a_remark_is_text(self, tmp_path: Path) -> None:
+        notes = PageNotes("t", "m", "onnx", "f", 0.7, True, remark=EVIL)
+        assert EVIL in Tags(stage(tmp_path, [person("p1")], notes=notes)).text
 
 
 class TestFileNames:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ class TestChoosing:
     def test_a_card_names_the_most_similar_and_offers_what_may_be_merged(self, opened: Open, lobby: Path) -> None:
         tab = opened(lobby)
         rows = card(tab, "p1").locator(".similar li").all_inner_texts()
-        assert [row.split() for row in rows[:2]] == [["p2", "0.90", "seen", "together"], ["p3", "0.80", "merge"]]
+        assert [row.split() for row in rows[:2]] == [["p2", "0.90", "together"], ["p3", "0.80", "merge"]]
         assert card(tab, "p4").locator(".badge").count() == 0  # 0.20 all round, below the threshold
         card(tab, "p1").get_by_role("button", name="Merge with p3").click()
         assert "p1 + p3" in names(tab)
@@ -246,6 +247,69 @@ class TestChoosing:
         card(tab, "p1").get_by_role("button", name="Go to p3").click()
         assert tab.evaluate("document.activeElement.querySelector('.name').textContent") == "p3"
         assert tab.locator("#filter").input_value() == ""
+
+
+class TestSeveralCameras:
+    @pytest.fixture
+    def street(self, tmp_path: Path) -> Path:
+        """a was seen at the gate and in the hall, where it met b; c was in the hall only, and alone."""
+        people = [
+            person("a", frames=[1, 2, 1, 2, 3], row_cameras=[*["gate"] * 2, *["hall"] * 3], visits=2, seconds=0.4),
+            person("b", frames=[3], row_cameras=["hall"], visits=1, seconds=0.1),
+            person("c", frames=[9], row_cameras=["hall"], visits=3, seconds=0.2),
+        ]
+        people[0] = replace(people[0], first_s=0.0, last_s=3600.0)
+        notes = PageNotes("street", "m", "onnx", "f", 0.7, True, remark="2 visits are of nobody.")
+        return stage(tmp_path, people, {(0, 1): 0.9, (0, 2): 0.8}, notes=notes)
+
+    def test_a_card_shows_all_of_them_and_the_time_in_view(self, opened: Open, street: Path, tmp_path: Path) -> None:
+        tab = opened(street)
+        assert card(tab, "a").locator(".cameras span").all_inner_texts() == ["gate", "hall"]
+        assert card(tab, "a").locator(".facts p").all_inner_texts()[:2] == [
+            "0:00 – 1:00:00",
+            "2 visits · 0.4 s · 5 frames",
+        ]
+        assert card(tab, "c").locator(".cameras span").all_inner_texts() == ["hall"]
+        assert tab.locator(".figures").inner_text().split("\n")[2:4] == ["cameras", "2"]
+        assert tab.locator(".remark").inner_text() == "2 visits are of nobody."
+        shoot(tab, tmp_path, "several-cameras", full_page=True)
+
+    def test_order_is_by_time_in_view_and_not_by_time_between(self, opened: Open, street: Path) -> None:
+        assert names(opened(street)) == ["a", "c", "b"]
+
+    def test_the_filter_finds_everybody_a_camera_saw(self, opened: Open, street: Path) -> None:
+        tab = opened(street)
+        tab.fill("#filter", "gate")
+        assert names(tab) == ["a"]
+        tab.fill("#filter", "hall")
+        assert names(tab) == ["a", "c", "b"]
+
+    def test_merged_cards_add_up(self, opened: Open, street: Path) -> None:
+        tab = opened(street)
+        pick(tab, "a", "c")
+        tab.click("#merge")  # never in one frame of one camera, so nobody asks
+        merged = card(tab, "a + c")
+        merged.wait_for()
+        assert merged.locator(".facts p").all_inner_texts()[1] == "5 visits · 0.6 s · 6 frames"
+        assert merged.locator(".cameras span").all_inner_texts() == ["gate", "hall"]
+
+    def test_those_one_camera_saw_together_stay_two(self, opened: Open, street: Path) -> None:
+        tab = opened(street)
+        pick(tab, "a", "b")
+        tab.click("#merge")
+        assert "seen together in 1 frame" in tab.locator("#ask").inner_text()
+
+    def test_a_card_of_one_camera_names_it_and_one_of_none_is_silent(self, opened: Open, tmp_path: Path) -> None:
+        tab = opened(stage(tmp_path, [person("p1", frames=[1], camera="gate"), person("p2")]))
+        assert card(tab, "p1").locator(".facts p").all_inner_texts()[1:3] == ["1.0 s · 1 frame", "gate"]
+        assert tab.locator(".cameras").count() == 1 and "cameras" not in tab.locator(".figures").inner_text()
+
+    def test_the_names_of_the_most_similar_are_whole(self, opened: Open, tmp_path: Path) -> None:
+        frames = {"person-112": [1, 2], "person-113": [1, 2], "person-114": [2]}
+        people = [person(name, frames=numbers) for name, numbers in frames.items()]
+        tab = opened(stage(tmp_path, people, {(0, 1): -0.25, (1, 2): 0.9}))
+        cut = "all => all.filter(element => element.scrollWidth > element.clientWidth).length"
+        assert tab.locator(".jump").count() == 6 and tab.eval_on_selector_all(".jump", cut) == 0
 
 
 class TestFinding:
@@ -512,7 +576,7 @@ class TestHowMany:
 
     def test_nobody_is_said_to_be_nobody(self, opened: Open, tmp_path: Path) -> None:
         tab = opened(stage(tmp_path, []))
-        assert tab.get_by_text("Nobody was found in this video").is_visible()
+        assert tab.get_by_text("Nobody was found, so there is nobody to choose.").is_visible()
         assert not tab.locator("canvas").is_visible() and not tab.locator("#filter").is_visible()
         assert exported(tab)["selected"] == []
         shoot(tab, tmp_path, "nobody")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,14 +164,19 @@ class TestPersonsNamed:
         assert persons_named(" x,y", [" x", "y"]) == [" x", "y"]
 
 
-def track(rows: list[tuple[int, float]]) -> Track:
-    """Each row a frame and its confidence; the box holds the confidence, so that one can see whose it is."""
-    frames = np.array([frame for frame, _ in rows], np.int64)
-    confidences = np.array([confidence for _, confidence in rows], np.float32)
-    return Track(frames, np.repeat(confidences[:, None], 4, axis=1), confidences)
+Row = tuple[int, float, int]  # frame, confidence, camera
 
 
-ROWS = st.lists(st.tuples(st.integers(0, 15), st.sampled_from([0.1, 0.25, 0.5, 0.75, float("nan")])), max_size=12)
+def track(rows: Sequence[tuple[int, float] | Row]) -> Track:
+    """Each row a frame, its confidence and perhaps its camera; the box holds the confidence, to see whose it is."""
+    frames = np.array([row[0] for row in rows], np.int64)
+    confidences = np.array([row[1] for row in rows], np.float32)
+    cameras = np.array([row[2] if len(row) > 2 else 0 for row in rows], np.int64)
+    return Track(frames, np.repeat(confidences[:, None], 4, axis=1), confidences, cameras)
+
+
+CONFIDENCES = st.sampled_from([0.1, 0.25, 0.5, 0.75, float("nan")])
+ROWS = st.lists(st.tuples(st.integers(0, 9), CONFIDENCES, st.integers(0, 1)), max_size=12)
 
 
 class TestTracks:
@@ -187,25 +193,43 @@ class TestTracks:
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(ROWS, max_size=4))
-    def test_it_agrees_with_a_slow_loop(self, parts: list[list[tuple[int, float]]]) -> None:
-        best: dict[int, float] = {}
-        for frame, confidence in (row for rows in parts for row in rows):
-            known = best.get(frame, float("nan"))
-            best[frame] = confidence if np.isnan(known) or confidence > known else known
+    def test_it_agrees_with_a_slow_loop(self, parts: list[list[Row]]) -> None:
+        best: dict[tuple[int, int], float] = {}
+        for frame, confidence, camera in (row for rows in parts for row in rows):
+            known = best.get((camera, frame), float("nan"))
+            best[camera, frame] = confidence if np.isnan(known) or confidence > known else known
         whole = joined(track(rows) for rows in parts)
-        assert whole.frames.tolist() == sorted(best)
-        np.testing.assert_array_equal(whole.confidences, np.array([best[f] for f in sorted(best)], np.float32))
+        assert list(zip(whole.cameras.tolist(), whole.frames.tolist(), strict=True)) == sorted(best)
+        np.testing.assert_array_equal(whole.confidences, np.array([best[key] for key in sorted(best)], np.float32))
         np.testing.assert_array_equal(whole.boxes_xyxy[:, 2], whole.confidences)
 
+    def test_frames_of_two_cameras_are_both_kept_and_parted_again(self) -> None:
+        whole = joined([track([(4, 0.5, 1), (5, 0.5, 1)]), track([(4, 0.25, 0)])])
+        assert whole.frames.tolist() == [4, 4, 5]
+        parts = whole.by_camera()
+        assert {camera: part.frames.tolist() for camera, part in parts.items()} == {0: [4], 1: [4, 5]}
+        assert NO_TRACK.by_camera() == {}
+
     def test_they_read_back_as_they_were(self, tmp_path: Path) -> None:
-        people = {"a": track([(1, 0.5), (2, 0.25)]), "b\0": NO_TRACK, "\udc80😀": track([(9, float("nan"))])}
-        write_tracks(tmp_path, PageTracks("ab", "1", people))
+        people = {"a": track([(1, 0.5), (2, 0.25, 1)]), "b\0": NO_TRACK, "\udc80😀": track([(9, float("nan"), 2)])}
+        write_tracks(tmp_path, PageTracks("ab", "1", people, ("", "gate\0", "\udc80")))
         again = read_tracks(tmp_path)
         assert (again.page, again.sightline, list(again.tracks)) == ("ab", "1", list(people))
+        assert again.cameras == ("", "gate\0", "\udc80")
         for name, whole in people.items():
             np.testing.assert_array_equal(again.tracks[name].frames, whole.frames)
             np.testing.assert_array_equal(again.tracks[name].boxes_xyxy, whole.boxes_xyxy)
             np.testing.assert_array_equal(again.tracks[name].confidences, whole.confidences)
+            np.testing.assert_array_equal(again.tracks[name].cameras, whole.cameras)
+
+    def test_those_written_before_there_were_cameras_are_of_one_nobody_named(self, tmp_path: Path) -> None:
+        meta = json.dumps({"page": "ab", "sightline": "0.1", "person_ids": ["a", "b"]})
+        columns = {"frames": [1, 2, 9], "boxes": np.ones((3, 4), np.float32), "confidences": np.ones(3, np.float32)}
+        np.savez(tmp_path / "tracks.npz", meta=np.array(meta), lengths=np.array([2, 1]), **columns)
+        people = read_tracks(tmp_path)
+        assert people.cameras == ("",)
+        assert {who: track.frames.tolist() for who, track in people.tracks.items()} == {"a": [1, 2], "b": [9]}
+        assert {who: track.cameras.tolist() for who, track in people.tracks.items()} == {"a": [0, 0], "b": [0]}
 
     def test_nobody_is_nobody_again(self, tmp_path: Path) -> None:
         write_tracks(tmp_path, PageTracks("ab", "1", {}))
@@ -219,7 +243,18 @@ class TestTracks:
             with pytest.raises(SightlineError, match=r"tracks\.npz cannot be used"):
                 read_tracks(tmp_path)
 
-    @pytest.mark.parametrize("change", [{"lengths": [2]}, {"lengths": [-1, 2]}, {"frames": [1, 2]}, {"boxes": [[1.0]]}])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"lengths": [2]},
+            {"lengths": [-1, 2]},
+            {"frames": [1, 2]},
+            {"boxes": [[1.0]]},
+            {"cameras": [1]},
+            {"cameras": [-1]},
+            {"cameras": [0, 0]},
+        ],
+    )
     def test_arrays_that_do_not_belong_together_are_refused(self, tmp_path: Path, change: dict[str, Any]) -> None:
         path = write_tracks(tmp_path, PageTracks("ab", "1", {"a": track([(1, 0.5)])}))
         with np.load(path) as archive:

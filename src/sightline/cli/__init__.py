@@ -31,6 +31,7 @@ VERBS = {
     "identify": "say who it is, from a folder with a subfolder for everybody",
     "calibrate": "find the threshold for a wanted rate of false accepts, and keep it with the model",
     "gallery": "keep, search and tidy up everybody who was seen",
+    "people": "follow the people of videos and cameras: everybody once, under one name, in a gallery and on a page",
     "cluster": "compare the people of a video, and write the page to choose from",
     "ball": "find the ball in a video or a camera: its trajectory, a report, the video with it drawn in",
     "select": "carry a choice made on the page into files",

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import tee
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,6 +25,7 @@ from sightline.ball.windows import TrackOptions
 from sightline.camera import Camera
 from sightline.cli import INTERRUPTED
 from sightline.cli.model_arguments import positive
+from sightline.cli.stopping import stops_at_signals
 from sightline.errors import SourceError
 from sightline.pipeline.annotate import with_ball
 from sightline.pipeline.ball import BallOptions, background_of, follow, follow_live
@@ -88,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             repairer = repairer_of(stack.enter_context(open_ball_model(args.inpaint, **how)))
         source = stack.enter_context(open_source(args.source, live=args.live))
         search = _Search(args, source, tracker, repairer, options)
-        with _stops_at_ctrl_c(search):
+        with stops_at_signals(search.stop):
             write_trajectory(args.output, search.points())
     return _tell(args, search)
 
@@ -141,21 +140,6 @@ class _Search:
             for point, image in zip(found, with_ball(shown, marked), strict=False):
                 writer.write(image)
                 yield point
-
-
-@contextmanager
-def _stops_at_ctrl_c(search: _Search) -> Iterator[None]:
-    """The first Ctrl-C reads no further frames, so that all that were read get their answer; a second breaks off."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        search.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def add_embedder_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
 
 
-def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
+def add_limit_arguments(parser: argparse._ActionsContainer) -> None:
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--far", type=rate, metavar="RATE", help="decide by the threshold calibrated for this rate")
     limit.add_argument("--threshold", type=score, metavar="SCORE", help="decide by this score, calibrated or not")

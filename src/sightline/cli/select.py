@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sightline.errors import SightlineError
 from sightline.files import output_error
+from sightline.pipeline.people.visits_folder import camera_folder
 from sightline.viewer.selection import FILE_NAME, Choice, persons_named, read_selection, write_selection
 from sightline.viewer.tracks import PageTracks, Track, joined, read_page_tracks, write_track
 
@@ -24,7 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Writes selection.json as the page does, selected_person.npz with the track of the first selected card, and "
         "final_tracklet.npz with all selected tracks joined. Merged people are one card. Of two boxes in one frame the "
-        "more confident stays. Exit code 3: no track of the selected is known, only selection.json is written."
+        "more confident stays. The frames of one camera are none of another's, so a track of several cameras is a file "
+        "each: cameras/NAME/selected_person.npz and the like. Exit code 3: no track of the selected is known, only "
+        "selection.json is written."
     )
 
 
@@ -61,15 +65,17 @@ def _make_folder(folder: Path) -> None:
 
 
 TRACK_FILES = ("selected_person.npz", "final_tracklet.npz")
+CAMERAS = "cameras"
 
 
 def _forget_tracks(folder: Path) -> None:
     """Tracks of an earlier choice must not lie beside this one, not even where the run stops half way."""
     for name in TRACK_FILES:
-        try:
-            (folder / name).unlink(missing_ok=True)
-        except OSError as exc:
-            raise output_error(folder / name, exc) from exc
+        for path in (folder / name, *(folder / CAMERAS).glob(f"*/{name}")):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as exc:
+                raise output_error(path, exc) from exc
 
 
 def _write_tracks(folder: Path, choice: Choice, people: PageTracks, *, quiet: bool) -> int:
@@ -80,8 +86,18 @@ def _write_tracks(folder: Path, choice: Choice, people: PageTracks, *, quiet: bo
         if not len(track):
             exit_code = NO_TRACK_KNOWN
             print(f"sightline: {name} is not written: the page was made without frames of them", file=sys.stderr)
-            continue
-        write_track(folder / name, track)
-        if not quiet:
-            print(f"{folder / name}: {len(track)} frames, {track.frames[0]} to {track.frames[-1]}")
+        for path, camera, part in _files(folder, name, track, people.cameras):
+            _make_folder(path.parent)
+            write_track(path, part, camera=camera)
+            if not quiet:
+                whose = f" of {camera}" if camera else ""
+                print(f"{path}: {len(part)} frames{whose}, {part.frames[0]} to {part.frames[-1]}")
     return exit_code
+
+
+def _files(folder: Path, name: str, track: Track, cameras: Sequence[str]) -> Iterator[tuple[Path, str, Track]]:
+    """Where the track goes, the camera it names, and the rows. A page of one camera need not name it."""
+    parts = track.by_camera()
+    for place, part in parts.items():
+        home = folder if len(parts) == 1 else folder / CAMERAS / camera_folder(cameras[place])
+        yield home / name, cameras[place] if len(cameras) > 1 else "", part

@@ -152,14 +152,17 @@ def _embed_missing(people: Sequence[Person], embedder: Embedder, cache: VectorCa
 USUAL_THRESHOLD = 0.70  # of the clustering notes; what it means for a model, nobody knows who has not measured it
 
 
-def threshold_for(embedder: Embedder, *, form: Form = "averaged", by_hand: float | None = None) -> Limit:
-    """The score of people who may be one: given by hand, else calibrated for the model, else the usual one.
+def threshold_for(
+    embedder: Embedder, *, form: Form = "averaged", by_hand: float | None = None, far: float | None = None
+) -> Limit:
+    """The score of people who may be one: given by hand, else calibrated for the model (for the rate `far`, by default
+    the strictest there is), else the usual one.
 
     Calibrated are averages; mean scores of pairs of crops lie elsewhere, and no rate is known for them.
     """
     if form == "pairs":
         return Limit(USUAL_THRESHOLD if by_hand is None else by_hand, None, 0, "not calibrated for pairs of crops")
-    limit = calibration_of(embedder).limit("averaged", by_hand=by_hand)
+    limit = calibration_of(embedder).limit("averaged", by_hand=by_hand, far=far)
     return replace(limit, value=USUAL_THRESHOLD) if limit.value is None else limit
 
 

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -209,32 +210,68 @@ Identities = Mapping[str, Mapping[int, str | None]]  # by camera, by track
 
 
 def read_identities(path: Path) -> Identities:
-    """Who each track was taken for, from the events of ended tracks: one JSON object a line.
+    """Who each track was taken for in the end, from events: one JSON object a line (`docs/events.md`).
 
-    Used are `sensorId`, `trackId` and `identity`, which is null where it was left open; the last event of a track
-    counts. Raises `ConfigError` naming the line.
+    A visit, which is also what has no `type`, gives a track (`sensorId`, `trackId`) its `identity`, null where it was
+    left open; the last event of a track counts. A merge gives the entries in `former` to `into`, and with them the
+    tracks that they are of (`embedding.ref`). Other events say nothing of it. Raises `ConfigError` naming the line.
     """
     found: dict[str, dict[int, str | None]] = defaultdict(dict)
+    track_of_entry: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate(_lines(path), 1):
+        event = _event(path, number, line) if line.strip() else {"type": "none"}
+        if event.get("type", "visit") == "visit":
+            camera, track, identity, entry = _visit(path, number, event)
+            found[camera][track] = identity
+            if entry is not None:
+                track_of_entry[entry] = camera, track
+        elif event["type"] == "merge":
+            into, entries = _merge(path, number, event)
+            for camera, track in (track_of_entry[entry] for entry in entries if entry in track_of_entry):
+                found[camera][track] = into
+    return found
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").split("\n")
     except OSError as exc:
         raise ConfigError(f"{path} cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path} is not UTF-8 text; expected events, one JSON object a line") from exc
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            camera, track, identity = _event(path, number, line)
-            found[camera][track] = identity
-    return found
 
 
-def _event(path: Path, number: int, line: str) -> tuple[str, int, str | None]:
+def _event(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         event = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError(f"{path}:{number}: no event; expected a JSON object") from exc
+    if not isinstance(event, dict):
+        raise ConfigError(f"{path}:{number}: no event; expected a JSON object")
+    return event
+
+
+def _visit(path: Path, number: int, event: Mapping[str, Any]) -> tuple[str, int, str | None, str | None]:
+    """Camera, track, identity, and the entry it has in the gallery."""
+    try:
         camera, track, identity = event["sensorId"], event["trackId"], event["identity"]
-    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        entry = (event.get("embedding") or {}).get("ref")
+    except (KeyError, AttributeError) as exc:
         expected = "expected a JSON object with sensorId, trackId and identity"
         raise ConfigError(f"{path}:{number}: no event of a track; {expected}") from exc
-    if not (isinstance(camera, str) and isinstance(track, int) and isinstance(identity, str | None)):
+    sound = isinstance(camera, str) and isinstance(track, int) and isinstance(identity, str | None)
+    if not (sound and isinstance(entry, str | None)):
         raise ConfigError(f"{path}:{number}: expected sensorId as text, trackId as a number, identity as text or null")
-    return camera, track, identity
+    return camera, track, identity, entry
+
+
+def _merge(path: Path, number: int, event: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The identity that remains, and the entries it was given."""
+    try:
+        into, entries = event["into"], [entry for moved in event["former"].values() for entry in moved]
+    except (KeyError, AttributeError, TypeError) as exc:
+        expected = "expected into, and former: lists of entries by identity"
+        raise ConfigError(f"{path}:{number}: no event of a merge; {expected}") from exc
+    if not all(isinstance(name, str) for name in (into, *entries)):
+        raise ConfigError(f"{path}:{number}: no event of a merge; expected the names in it as text")
+    return into, entries

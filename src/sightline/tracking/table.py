@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -117,3 +118,30 @@ def empty_table() -> TrackTable:
     none = np.zeros(0, np.int64)
     nowhere = motion.started(np.zeros((0, 4)))
     return TrackTable(none, none, np.zeros(0), none, nowhere, appearance.unknown(0, 0))
+
+
+def packed(table: TrackTable) -> dict[str, Array]:
+    """The table as plain arrays, by name."""
+    look = table.appearance
+    return {
+        "ids": table.ids,
+        "hits": table.hits,
+        "seen_s": table.seen_s,
+        "classes": table.classes,
+        "motion": table.motion.state,
+        "vectors": look.vectors,
+        "crops": look.crops,
+        "embedded_s": look.embedded_s,
+    }
+
+
+def unpacked(arrays: Mapping[str, Array]) -> TrackTable:
+    """What `packed` took apart."""
+    return TrackTable(
+        arrays["ids"],
+        arrays["hits"],
+        arrays["seen_s"],
+        arrays["classes"],
+        Motion(arrays["motion"]),
+        Appearance(arrays["vectors"], arrays["crops"], arrays["embedded_s"]),
+    )

@@ -24,7 +24,7 @@ from sightline.tracking.camera_motion import CameraMotion
 from sightline.tracking.clock import Clock
 from sightline.tracking.explanation import Link
 from sightline.tracking.sightings import Sightings, sightings_of, tracks_of
-from sightline.tracking.table import TrackTable, empty_table
+from sightline.tracking.table import TrackTable, empty_table, packed, unpacked
 from sightline.types import Array, Detections, FloatArray, Image, IntArray, Tracks
 
 _log = logging.getLogger(__name__)
@@ -144,6 +144,24 @@ class AppearanceTracker:
         self._refused: Counter[str] = Counter()
         if self._camera is not None:
             self._camera.reset()
+
+    def state(self) -> dict[str, Array]:
+        """All it knows between two frames, as arrays to be stored: a tracker given it by `restore` goes on the same."""
+        clock = np.array([self._clock.frame or 0, self._clock.time_s])
+        return {
+            **packed(self._table),
+            "next_id": np.array(self._next_id),
+            "ended": np.array(self._ended, np.int64),
+            "clock": clock if self._clock.frame is not None else clock[:0],
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from there. How the camera moved last is not part of it: the first picture counts as standing still."""
+        self.reset()
+        self._table, self._next_id = unpacked(state), int(state["next_id"])
+        self._ended = state["ended"].tolist()
+        if len(state["clock"]):
+            self._clock = Clock(int(state["clock"][0]), float(state["clock"][1]))
 
     def flush(self) -> None:
         self._keep(np.zeros(len(self._table), bool))

@@ -46,23 +46,34 @@ class PersonOnPage:
     boxes_xyxy: FloatArray | None = None  # (N, 4)
     confidences: FloatArray | None = None  # (N,)
     quality: float = 0.0  # 0..1
-    camera: str = ""
+    camera: str = ""  # the one that saw the person; empty: not known, or `row_cameras` says more
+    row_cameras: Sequence[str] | None = None  # (N,) the camera of each frame, of somebody seen by several
+    seconds: float | None = None  # in view; None: from the first time to the last
+    visits: int | None = None  # how often they came; None: nobody counted
 
     def __post_init__(self) -> None:
         count = 0 if self.frames is None else len(self.frames)
         for array, shape in ((self.boxes_xyxy, (count, BOX)), (self.confidences, (count,))):
             if array is not None and array.shape != shape:
                 raise ValueError(f"person {self.person_id!r}: {count} frames with an array of shape {array.shape}")
+        if self.row_cameras is not None and len(self.row_cameras) != count:
+            raise ValueError(f"person {self.person_id!r}: {count} frames of {len(self.row_cameras)} cameras")
 
     @property
-    def track(self) -> Track:
-        """Empty where no frames are known; NaN for boxes and confidences that are not."""
+    def cameras(self) -> tuple[str, ...]:
+        """All that saw the person, the first to do so first; "" for one nobody named."""
+        return tuple(dict.fromkeys(self.row_cameras or (self.camera,)))
+
+    def track(self, cameras: Sequence[str]) -> Track:
+        """Empty where no frames are known; NaN for boxes and confidences that are not. `cameras` are the page's."""
         if self.frames is None:
             return NO_TRACK
         count = len(self.frames)
         boxes = np.full((count, BOX), np.nan) if self.boxes_xyxy is None else self.boxes_xyxy
         confidences = np.full(count, np.nan) if self.confidences is None else self.confidences
-        return Track(self.frames.astype(np.int64), boxes.astype(np.float32), confidences.astype(np.float32))
+        place = {camera: place for place, camera in enumerate(cameras)}
+        places = np.array([place[camera] for camera in self.row_cameras or [self.camera] * count], np.int64)
+        return Track(self.frames.astype(np.int64), boxes.astype(np.float32), confidences.astype(np.float32), places)
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,7 @@ class PageNotes:
     threshold: float
     calibrated: bool
     video: str = ""
+    remark: str = ""  # what else there is to know, such as who is not on the page
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.threshold):
@@ -117,7 +129,9 @@ def write_person_page(
     data = _data(people, cards, similarity=similarity, notes=notes, top=top)
     content.update(json.dumps(data, sort_keys=True).encode())
     page = content.hexdigest()
-    write_tracks(folder, PageTracks(page, __version__, {person.person_id: person.track for person in people}))
+    cameras = _cameras(people)
+    tracks = {person.person_id: person.track(cameras) for person in people}
+    write_tracks(folder, PageTracks(page, __version__, tracks, cameras))
     _write(folder / PAGE_NAME, _html({"page": page, **data}, notes, page=page).encode("utf-8", "replace"))
     return folder / PAGE_NAME
 
@@ -201,8 +215,10 @@ def _card(person: PersonOnPage, clips: dict[str, bytes], *, inlined: bool) -> di
         "first": _known(person.first_s),
         "last": _known(person.last_s),
         "frames": None if person.frames is None else len(person.frames),
+        "seconds": _known(person.seconds),
+        "visits": person.visits,
         "quality": _known(person.quality),
-        "camera": person.camera,
+        "cameras": [camera for camera in person.cameras if camera],
     }
 
 
@@ -218,17 +234,18 @@ def _packed(similarity: FloatArray) -> str:
     return base64.b64encode(np.where(np.isnan(steps), NO_SCORE, steps).astype("<i2").tobytes()).decode("ascii")
 
 
+def _cameras(people: Sequence[PersonOnPage]) -> tuple[str, ...]:
+    return tuple(sorted({camera for person in people for camera in person.cameras})) or ("",)
+
+
 def seen_together(people: Sequence[PersonOnPage]) -> list[tuple[int, int, int]]:
     """(i, j, frames) for every two people whom one camera saw in one frame, i < j. Nobody is in two places at once."""
-    rows = [
-        np.stack([np.unique(person.frames), np.full(len(np.unique(person.frames)), place)])
-        for place, person in enumerate(people)
-        if person.frames is not None
-    ]
-    cameras = sorted({person.camera for person in people})
+    cameras = _cameras(people)
     together = np.zeros((len(people), len(people)), np.int64)
-    for camera in cameras:
-        _count_together(together, [row for row in rows if row.size and people[int(row[1, 0])].camera == camera])
+    tracks = [person.track(cameras).by_camera() for person in people]
+    for camera in range(len(cameras)):
+        frames = [(place, np.unique(own[camera].frames)) for place, own in enumerate(tracks) if camera in own]
+        _count_together(together, [np.stack([own, np.full(len(own), place)]) for place, own in frames])
     return [(int(i), int(j), int(together[i, j])) for i, j in np.argwhere(np.triu(together, 1))]
 
 
@@ -250,6 +267,7 @@ def _html(data: dict[str, Any], notes: PageNotes, *, page: str) -> str:
         notes=notes,
         page=page,
         count=len(data["people"]),
+        cameras=len({camera for person in data["people"] for camera in person["cameras"]}),
         version=__version__,
         style=Markup(style),
         script=Markup(script),

@@ -74,12 +74,17 @@ class Cards {
   }
 
   facts(card) {
-    const { first, last, length, frames, cameras, quality } = this.people.facts(card);
+    const { first, last, length, visits, frames, cameras, quality } = this.people.facts(card);
     const when = first === null || last === null ? "time not known" : `${clock(first)} – ${clock(last)}`;
-    const seen = [length === null ? null : duration(length), frames === null ? null : count(frames, "frame")];
+    const seen = [
+      visits === null ? null : count(visits, "visit"),
+      length === null ? null : duration(length),
+      frames === null ? null : count(frames, "frame"),
+    ];
     return [
       make("p", { class: "when" }, when),
-      make("p", {}, [...seen, ...cameras].filter(Boolean).join(" · ")),
+      make("p", {}, seen.filter(Boolean).join(" · ")),
+      cameras.length ? make("p", { class: "cameras" }, ...cameras.map((camera) => make("span", { dir: "auto" }, camera))) : null,
       quality === null ? null : make("p", { class: "quality" }, "quality ",
         make("meter", { min: 0, max: 1, value: quality, "aria-hidden": "true" }), ` ${Math.round(quality * 100)} %`),
       card.length === 1 ? null : make("p", { class: "members" },
@@ -120,7 +125,7 @@ class Cards {
       make("button", { class: "jump", type: "button", dir: "auto", title: brief(name), "aria-label": `Go to ${brief(name)}`, onclick: () => this.actions.jump(otherPlace) }, name),
       make("span", { class: "score" }, other.score.toFixed(2)),
       together
-        ? make("span", { class: "badge apart", title: `in ${count(together, "frame")} together: two people` }, "seen together")
+        ? make("span", { class: "badge apart", title: `in ${count(together, "frame")} together: two people` }, "together")
         : this.people.suggests(other.score)
           ? make("button", { class: "badge merge", type: "button", "aria-label": `Merge with ${brief(name)}`, onclick: () => this.actions.merge([place, otherPlace]) }, "merge")
           : null);

@@ -112,7 +112,7 @@ function orderedCards() {
 }
 
 function matches(card) {
-  const texts = [name(card[0]), ...card.flatMap((place) => [people.ids[place], people.all[place].camera])];
+  const texts = [name(card[0]), ...card.flatMap((place) => [people.ids[place], ...people.all[place].cameras])];
   return texts.some((text) => text.toLowerCase().includes(view.text));
 }
 
@@ -137,7 +137,7 @@ function render(message) {
   find("more").hidden = view.all || Boolean(view.text) || total <= data.top;
   setText(find("more"), `Show all ${total}`);
   find("nobody").hidden = shown.length > 0;
-  setText(find("nobody"), total ? "Nobody matches the filter." : "Nobody was found in this video, so there is nobody to choose.");
+  setText(find("nobody"), total ? "Nobody matches the filter." : "Nobody was found, so there is nobody to choose.");
   setText(find("summary"), summary());
   for (const [id, possible] of Object.entries({ undo: past.canUndo, redo: past.canRedo, clear: past.board.selected.length, merge: past.board.selected.length > 1 })) {
     find(id).setAttribute("aria-disabled", !possible);

@@ -40,17 +40,19 @@ class People {
     return this.trained && score !== null && score >= this.threshold;
   }
 
-  /** When a card was first and last seen, for how many seconds and frames, where, and how well; null: not known. */
+  /** When a card was first and last seen, for how many seconds, visits and frames, where, and how well; null: not known. */
   facts(card) {
     const people = card.map((place) => this.all[place]);
     const known = (key) => people.map((person) => person[key]).filter((value) => value !== null);
-    const lengths = people.filter((person) => person.first !== null && person.last !== null);
+    const lengths = people.map(secondsOf).filter((seconds) => seconds !== null);
+    const sum = (numbers) => numbers.length ? numbers.reduce((total, number) => total + number, 0) : null;
     return {
       first: known("first").length ? Math.min(...known("first")) : null,
       last: known("last").length ? Math.max(...known("last")) : null,
-      length: lengths.length ? lengths.reduce((sum, person) => sum + person.last - person.first, 0) : null,
-      frames: known("frames").length ? known("frames").reduce((sum, frames) => sum + frames, 0) : null,
-      cameras: [...new Set(people.map((person) => person.camera).filter(Boolean))],
+      length: sum(lengths),
+      visits: sum(known("visits")),
+      frames: sum(known("frames")),
+      cameras: [...new Set(people.flatMap((person) => person.cameras))],
       quality: known("quality").length ? Math.max(...known("quality")) : null,
     };
   }
@@ -67,6 +69,11 @@ class People {
     }
     return best;
   }
+}
+
+/** Somebody who went away and came back was in view for less than lies between the first time and the last. */
+function secondsOf({ seconds, first, last }) {
+  return seconds ?? (first === null || last === null ? null : last - first);
 }
 
 function clock(seconds) {

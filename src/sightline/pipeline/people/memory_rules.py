@@ -1,0 +1,80 @@
+"""When two visits may be of one person: by looks, and by where and when they were seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import ConfigError
+from sightline.gallery.gallery import Entry, Hit
+from sightline.reid.identify import MARGIN, TIE
+
+# As a track breaks and goes on under another number, a tracker may follow both for a moment: that is not two people.
+HANDOVER_S = 0.2
+
+Seconds = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MemoryRules:
+    """What it takes to be recognised. Raises `ConfigError` for numbers that mean nothing."""
+
+    threshold: float  # cosine of averaged vectors
+    margin: float = MARGIN  # by which the best identity must be ahead of the next
+    least_crops: int = 2  # behind a vector that makes a new identity; fewer can only be recognised
+    travel_s: float | None = None  # from one camera to any other; None: cameras may see the same place
+    forget_s: float | None = None  # whoever was last seen longer ago is not considered; None: everybody is
+
+    def __post_init__(self) -> None:
+        _require(-1 <= self.threshold <= 1, "threshold", self.threshold, "a cosine, from -1 to 1")
+        _require(0 <= self.margin <= 2, "margin", self.margin, "a difference of cosines, 0 or more")
+        _require(self.least_crops >= 1, "least_crops", self.least_crops, "1 or more")
+        for name in ("travel_s", "forget_s"):
+            value = getattr(self, name)
+            _require(value is None or 0 <= value < math.inf, name, value, "seconds, 0 or more, or none")
+
+    def is_ahead(self, score: float, runner_up: float) -> bool:
+        return score - runner_up >= max(self.margin, TIE)
+
+
+def _require(condition: bool, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name} is {value}; expected {expected}")
+
+
+@dataclass(frozen=True, eq=False)
+class Stays:
+    """Some stays of people before cameras, as columns (N,)."""
+
+    firsts_s: Seconds
+    lasts_s: Seconds
+
+    @classmethod
+    def of(cls, seen: Sequence[Entry | Hit]) -> Stays:
+        return cls(np.array([one.first_s for one in seen], float), np.array([one.last_s for one in seen], float))
+
+    def __getitem__(self, row: int) -> tuple[float, float]:
+        return float(self.firsts_s[row]), float(self.lasts_s[row])
+
+    def overlaps_s(self, first_s: float, last_s: float) -> Seconds:
+        """For how long each was around together with that stay; below 0, how long one was gone when the other came."""
+        return np.minimum(self.lasts_s, last_s) - np.maximum(self.firsts_s, first_s)
+
+    def at_once(self, first_s: float, last_s: float) -> Mask:
+        """Which of them, before the same camera, were in the picture at the same time as that stay.
+
+        A stay that lies wholly within the other was, however short it is.
+        """
+        shorter = np.minimum(self.lasts_s - self.firsts_s, last_s - first_s)
+        return self.overlaps_s(first_s, last_s) >= np.minimum(shorter, HANDOVER_S)
+
+    def too_soon(self, first_s: float, last_s: float, travel_s: float | None) -> Mask:
+        """Which of them, before another camera, are nearer in time to that stay than anybody gets from there."""
+        if travel_s is None:
+            return np.zeros(len(self.firsts_s), np.bool_)
+        return -self.overlaps_s(first_s, last_s) < travel_s

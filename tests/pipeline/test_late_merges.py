@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import cos, radians
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory_visits import DIM, RULES, SPACE, at, entry, gallery_at, random_units
+
+from sightline.errors import GalleryError
+from sightline.gallery.gallery import Entry, Gallery
+from sightline.gallery.open_gallery import open_gallery
+from sightline.pipeline.people import late_merges
+from sightline.pipeline.people.late_merges import Proposal, merge_late, propose
+from sightline.pipeline.people.memory import MemoryRules
+from sightline.types import FloatArray
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Iterator[Gallery]:
+    with gallery_at(tmp_path) as opened:
+        yield opened
+
+
+def put(gallery: Gallery, *people: tuple[str, FloatArray]) -> None:
+    """A visit of each, one after another, a minute apart."""
+    held = gallery.stats().entries
+    rows = enumerate(people, held)
+    gallery.add(
+        [entry(f"e{n:02}", name, vector, first_s=60 * n, last_s=60 * n + 9) for n, (name, vector) in rows], space=SPACE
+    )
+
+
+def pairs(proposals: list[Proposal]) -> list[tuple[str, str]]:
+    return [(one.identity, one.into) for one in proposals]
+
+
+def identities(gallery: Gallery) -> dict[str, str]:
+    return {one.id: one.identity for one in gallery.iterate()}
+
+
+class TestProposals:
+    def test_two_who_are_alike_are_proposed_with_their_numbers(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(20)), ("person-3", at(90)))
+        [proposal] = propose(gallery, rules=RULES)
+        assert (proposal.identity, proposal.into, proposal.threshold) == ("person-2", "person-1", 0.7)
+        assert proposal.score == pytest.approx(cos(radians(20)))
+        assert (proposal.runner_up, proposal.runner_up_score) == ("person-3", pytest.approx(cos(radians(70))))
+        assert proposal.reason == (
+            "person-2 and person-1 score 0.9397 on average, over the threshold 0.7000 and 0.5977 ahead of person-3"
+        )
+
+    def test_averages_count_and_not_single_visits(self, gallery: Gallery) -> None:
+        assert cos(radians(60)) < 0.7 < cos(radians(30))
+        put(gallery, ("person-1", at(0)), ("person-2", at(60)))
+        assert propose(gallery, rules=RULES) == []
+        put(gallery, ("person-1", at(40)))
+        [proposal] = propose(gallery, rules=RULES)
+        assert proposal.score == pytest.approx(cos(radians(40)))  # the mean of 0 and 40 degrees is at 20
+
+    def test_with_nobody_else_there_is_no_runner_up(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(10)))
+        [proposal] = propose(gallery, rules=RULES)
+        assert (proposal.runner_up, proposal.runner_up_score) == (None, None)
+        assert proposal.reason.endswith("over the threshold 0.7000, and nobody else could be either")
+
+    def test_somebody_between_two_stays_apart_and_those_who_are_clear_do_not(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(20)), ("person-3", at(10.2)))
+        put(gallery, ("person-4", at(90, axis=2)), ("person-5", at(80, axis=2)))
+        assert pairs(propose(gallery, rules=RULES)) == [("person-5", "person-4")]
+
+    def test_a_runner_up_of_either_is_enough_to_keep_it_open(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(20)), ("person-3", at(40.2)))
+        near_only_one = MemoryRules(threshold=0.9)  # person-1's next is far away; person-2's is as near as its nearest
+        assert cos(radians(40.2)) < 0.9 - 0.02
+        assert propose(gallery, rules=near_only_one) == []
+
+    def test_the_nearest_of_the_nearest_must_be_oneself(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(30)), ("person-3", at(45)))
+        assert pairs(propose(gallery, rules=RULES)) == [("person-3", "person-2")]
+
+    def test_an_empty_gallery_and_a_single_person_have_nothing_to_propose(self, gallery: Gallery) -> None:
+        assert propose(gallery, rules=RULES) == []
+        put(gallery, ("person-1", at(0)))
+        assert propose(gallery, rules=RULES) == []
+
+    def test_somebody_whose_visits_cancel_each_other_out_is_like_nobody(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("person-1", np.asarray(-at(0), np.float32)), ("person-2", at(0)))
+        assert propose(gallery, rules=RULES) == []
+
+
+class TestNamesThatStay:
+    def test_the_older_name_is_the_one_with_the_lower_number(self, gallery: Gallery) -> None:
+        put(gallery, ("person-12", at(0)), ("person-9", at(10)))
+        assert pairs(propose(gallery, rules=RULES)) == [("person-12", "person-9")]
+
+    def test_a_name_somebody_gave_is_kept_before_any_number(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("Ann", at(10)))
+        assert pairs(propose(gallery, rules=RULES)) == [("person-1", "Ann")]
+
+    def test_two_people_who_were_given_names_are_never_one(self, gallery: Gallery) -> None:
+        put(gallery, ("Ann", at(0)), ("Bob", at(1)))
+        assert propose(gallery, rules=RULES) == []
+
+
+class TestWhoCannotBeOne:
+    def apart(self, gallery: Gallery, *more: Entry, rules: MemoryRules = RULES) -> bool:
+        first = entry("a", "person-1", at(0), first_s=100, last_s=110)
+        gallery.add([first, *more], space=SPACE)
+        return propose(gallery, rules=rules) == []
+
+    def test_those_who_were_seen_at_once(self, gallery: Gallery) -> None:
+        assert self.apart(gallery, entry("b", "person-2", at(5), first_s=105, last_s=120))
+
+    def test_but_not_a_track_that_broke(self, gallery: Gallery) -> None:
+        assert not self.apart(gallery, entry("b", "person-2", at(5), first_s=109.9, last_s=120))
+
+    def test_those_of_whom_any_two_visits_were_at_once(self, gallery: Gallery) -> None:
+        later = entry("b", "person-2", at(5), first_s=900, last_s=909)
+        assert self.apart(gallery, later, entry("c", "person-2", at(5), first_s=104, last_s=105))
+
+    def test_those_who_were_at_once_through_a_very_long_visit(self, gallery: Gallery) -> None:
+        shorts = [entry(f"s{n}", "person-3", at(90), first_s=n, last_s=n + 0.5) for n in range(99)]
+        assert self.apart(gallery, entry("b", "person-2", at(5), first_s=-9000, last_s=9000), *shorts)
+
+    def test_two_cameras_may_see_them_at_once(self, gallery: Gallery) -> None:
+        assert not self.apart(gallery, entry("b", "person-2", at(5), first_s=105, last_s=120, camera="yard"))
+
+    @pytest.mark.parametrize(("first_s", "apart"), [(139.75, True), (140.0, False), (65.0, True), (60.0, False)])
+    def test_those_who_could_not_have_come_so_fast(self, gallery: Gallery, first_s: float, apart: bool) -> None:
+        other = entry("b", "person-2", at(5), first_s=first_s, last_s=first_s + 10, camera="yard")
+        assert self.apart(gallery, other, rules=MemoryRules(0.7, travel_s=30)) == apart
+
+    @pytest.mark.parametrize(("first_s", "apart"), [(170.0, False), (170.25, True), (30.0, False), (29.75, True)])
+    def test_those_between_whom_everything_is_forgotten(self, gallery: Gallery, first_s: float, apart: bool) -> None:
+        other = entry("b", "person-2", at(5), first_s=first_s, last_s=first_s + 10)
+        assert self.apart(gallery, other, rules=MemoryRules(0.7, forget_s=60)) == apart
+
+    def test_who_cannot_be_either_is_no_runner_up(self, gallery: Gallery) -> None:
+        twin = [entry(f"t{n}", "person-2", at(1), first_s=n, last_s=n + 10) for n in (105, 205)]
+        assert not self.apart(gallery, *twin, entry("c", "person-3", at(5), first_s=200, last_s=210))
+        [proposal] = propose(gallery, rules=RULES)
+        assert (proposal.identity, proposal.into, proposal.runner_up) == ("person-3", "person-1", None)
+
+
+class TestMerging:
+    def test_what_is_merged_can_be_undone(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(10)), ("person-2", at(14)), ("person-3", at(90)))
+        before = identities(gallery)
+        [change] = merge_late(gallery, propose(gallery, rules=RULES))
+        assert (change.operation, change.identity) == ("merge", "person-1")
+        assert change.former == {"person-2": ("e01", "e02")}
+        assert set(identities(gallery).values()) == {"person-1", "person-3"}
+        gallery.undo(change)
+        assert identities(gallery) == before
+
+    def test_several_pairs_are_merged_the_most_alike_first(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(20)), ("person-3", at(90, axis=2)))
+        put(gallery, ("person-4", at(85, axis=2)))
+        changes = merge_late(gallery, propose(gallery, rules=RULES))
+        assert [change.identity for change in changes] == ["person-3", "person-1"]
+        assert propose(gallery, rules=RULES) == []
+
+    def test_three_of_one_person_become_one_in_two_steps(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(10)), ("person-3", at(35)))
+        steps = [len(merge_late(gallery, propose(gallery, rules=RULES))) for _ in range(3)]
+        assert (steps, set(identities(gallery).values())) == ([1, 1, 0], {"person-1"})
+
+    def test_another_process_that_was_faster_leaves_nothing_to_do(self, gallery: Gallery, tmp_path: Path) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(10)))
+        proposals = propose(gallery, rules=RULES)
+        with gallery_at(tmp_path) as other:
+            assert len(merge_late(other, proposals)) == 1
+        assert merge_late(gallery, proposals) == []
+        assert set(identities(gallery).values()) == {"person-1"}
+
+    @pytest.mark.parametrize("renamed", ["person-1", "person-2"])
+    def test_a_name_that_is_gone_is_not_brought_back(self, gallery: Gallery, renamed: str) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(10)))
+        proposals = propose(gallery, rules=RULES)
+        gallery.rename(renamed, "Ann")
+        before = identities(gallery)
+        assert merge_late(gallery, proposals) == []
+        assert identities(gallery) == before
+
+    def test_a_gallery_that_fails_is_no_reason_to_go_on_as_if_it_had_not(
+        self, gallery: Gallery, tmp_path: Path
+    ) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(10)))
+        proposals = propose(gallery, rules=RULES)
+        with open_gallery(gallery.url, mode="read") as read_only, pytest.raises(GalleryError, match="read-only"):
+            merge_late(read_only, proposals)
+
+    def test_it_is_the_same_in_a_chroma_gallery(self, gallery: Gallery, tmp_path: Path) -> None:
+        pytest.importorskip("chromadb", reason="chromadb is not installed; it comes with sightline[gallery]")
+        with open_gallery(f"chroma:{tmp_path / 'chroma'}") as chroma:
+            for one in (gallery, chroma):
+                put(one, ("person-1", at(0)), ("person-2", at(20)), ("person-3", at(90)))
+            assert propose(chroma, rules=RULES) == propose(gallery, rules=RULES)
+            assert merge_late(chroma, propose(chroma, rules=RULES)) == merge_late(
+                gallery, propose(gallery, rules=RULES)
+            )
+
+
+# A slow loop
+
+
+Grid = st.integers(0, 160).map(lambda step: step / 8)
+Stay = st.tuples(Grid, st.integers(0, 12).map(lambda step: step / 16)).map(lambda stay: (stay[0], sum(stay)))
+Row = st.tuples(st.integers(1, 6), Stay, st.sampled_from(["gate", "yard"]), st.integers(0, 11))
+POOL = random_units(4, seed=5, dim=DIM)
+NOISY = [POOL[n % 4] + 0.25 * noise for n, noise in enumerate(random_units(12, seed=6))]
+LOOKS = [np.asarray(vector / np.linalg.norm(vector), np.float32) for vector in NOISY]
+
+
+def cannot_be_one(these: list[Entry], those: list[Entry], rules: MemoryRules) -> bool:
+    for one in these:
+        for other in those:
+            shared = min(one.last_s, other.last_s) - max(one.first_s, other.first_s)
+            shorter = min(one.last_s - one.first_s, other.last_s - other.first_s)
+            if one.camera == other.camera and (shared >= 0.2 or shared == shorter):
+                return True
+            if one.camera != other.camera and rules.travel_s is not None and -shared < rules.travel_s:
+                return True
+    begins, ends = zip(*[(min(e.first_s for e in es), max(e.last_s for e in es)) for es in (these, those)], strict=True)
+    return rules.forget_s is not None and max(begins) - min(ends) > rules.forget_s
+
+
+def by_slow_loop(people: dict[str, list[Entry]], rules: MemoryRules) -> set[tuple[str, str]]:
+    means = {name: np.mean([e.vector.astype(float) for e in es], axis=0) for name, es in people.items()}
+    score = {
+        (a, b): float(means[a] @ means[b]) / float(np.linalg.norm(means[a]) * np.linalg.norm(means[b]))
+        for a in people
+        for b in people
+        if a != b and not cannot_be_one(people[a], people[b], rules)
+    }
+
+    def clearly_nearest(a: str) -> str | None:
+        ranked = sorted(((value, b) for (c, b), value in score.items() if c == a), reverse=True)
+        if not ranked or ranked[0][0] < rules.threshold:
+            return None
+        is_clear = len(ranked) == 1 or ranked[0][0] - ranked[1][0] >= max(rules.margin, 1e-6)
+        return ranked[0][1] if is_clear else None
+
+    nearest = {name: clearly_nearest(name) for name in people}
+    # Names of one digit are in the order of their numbers.
+    return {(max(a, b), min(a, b)) for a, b in nearest.items() if b is not None and nearest[b] == a}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=st.lists(Row, max_size=14),
+    travel_s=st.sampled_from([None, 0.0, 1.0]),
+    forget_s=st.sampled_from([None, 4.0]),
+    at_once=st.sampled_from([1, 3 * DIM, late_merges.SCORES_AT_ONCE]),
+)
+def test_the_pairs_are_those_of_a_slow_loop(
+    rows: list[tuple[int, tuple[float, float], str, int]],
+    travel_s: float | None,
+    forget_s: float | None,
+    at_once: int,
+) -> None:
+    rules = MemoryRules(0.6, margin=0.05, travel_s=travel_s, forget_s=forget_s)
+    people: dict[str, list[Entry]] = {}
+    for n, (who, stay, camera, looks) in enumerate(rows):
+        one = entry(f"e{n}", f"person-{who}", LOOKS[looks], first_s=stay[0], last_s=stay[1], camera=camera)
+        people.setdefault(one.identity, []).append(one)
+    with TemporaryDirectory() as folder, gallery_at(Path(folder)) as gallery, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(late_merges, "SCORES_AT_ONCE", at_once)
+        gallery.add([one for entries in people.values() for one in entries], space=SPACE)
+        assert set(pairs(propose(gallery, rules=rules))) == by_slow_loop(people, rules)
+
+
+def test_a_thousand_identities_of_five_hundred_people_find_each_other(gallery: Gallery) -> None:
+    twice = np.repeat(random_units(500, seed=1), 2, axis=0)
+    gallery.add(
+        [entry(f"e{n}", f"person-{n}", vector, first_s=n, last_s=n) for n, vector in enumerate(twice, 1)], space=SPACE
+    )
+    found = propose(gallery, rules=MemoryRules(0.99, margin=0.0))
+    assert sorted(pairs(found)) == sorted((f"person-{n + 1}", f"person-{n}") for n in range(1, 1000, 2))
