@@ -24,7 +24,7 @@ from pathlib import Path
 from measuring import environment, keep
 from sightline.ball.background import median_of
 from sightline.ball.models import open_ball_model, tracker_of
-from sightline.pipeline.ball import follow
+from sightline.pipeline.ball import BallOptions, follow
 from sightline.synth.court import Rally
 from sightline.types import Frame, Image
 
@@ -71,14 +71,15 @@ def own_mib(field: str) -> float:
     return int(found[1]) / 1024
 
 
-def measure(model: Path, count: int) -> dict[str, float]:
+def measure(model: Path, count: int, *, batch: int) -> dict[str, float]:
     """What is resident at each share of the frames answered, and the peak."""
     painted = pictures()
     background = median_of(painted)
     asked = {max(1, round(share * count)): f"{share:.0%}" for share in SHARES}
     found = {}
     with open_ball_model(model, backend="onnxruntime", device="cpu", threads=THREADS) as session:
-        points = follow(frames(painted, count), tracker_of(session), background=background)
+        options = BallOptions(batch=batch)
+        points = follow(frames(painted, count), tracker_of(session), background=background, options=options)
         for answered, _ in enumerate(points, 1):
             if answered in asked:
                 found[asked[answered]] = own_mib("VmRSS")
@@ -87,9 +88,9 @@ def measure(model: Path, count: int) -> dict[str, float]:
     return {**found, "peak": own_mib("VmHWM")}
 
 
-def measured_apart(model: Path, count: int) -> dict[str, float]:
+def measured_apart(model: Path, count: int, *, batch: int) -> dict[str, float]:
     """By the child's own account: a parent's would include the parent itself, copied for a moment by the fork."""
-    command = [sys.executable, __file__, "--contender", str(model), "--frames", str(count)]
+    command = [sys.executable, __file__, "--contender", str(model), "--frames", str(count), "--batch", str(batch)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     figures: dict[str, float] = json.loads(output.splitlines()[-1])
     return {**figures, "growth": figures["100%"] - figures["10%"]}
@@ -106,14 +107,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=10_000, help="frames to answer (default 10,000)")
     parser.add_argument("--widths", nargs="+", choices=WIDTHS, default=["x0_25"], help="of the network (default x0_25)")
+    parser.add_argument("--batch", type=int, default=BallOptions().batch, help="windows at once (default 4)")
     parser.add_argument("--contender", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.contender is not None:
-        print(json.dumps(measure(args.contender, args.frames)))
+        print(json.dumps(measure(args.contender, args.frames, batch=args.batch)))
         return
-    found = {width: measured_apart(export_model(width), args.frames) for width in args.widths}
+    found = {width: measured_apart(export_model(width), args.frames, batch=args.batch) for width in args.widths}
     show(found, args.frames)
-    keep("ball_memory", {"environment": environment(PACKAGES), "frames": args.frames, "mib": found})
+    facts = {"environment": environment(PACKAGES), "frames": args.frames, "batch": args.batch}
+    keep("ball_memory", {**facts, "mib": found})
 
 
 if __name__ == "__main__":

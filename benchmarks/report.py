@@ -179,7 +179,7 @@ def ball_memory() -> list[str]:
         "## Memory of ball tracking",
         "",
         f"Resident MiB of the whole process after shares of {found['frames']:,} frames of 1280×720, TrackNet of eight "
-        f"frames and their background by width, ONNX Runtime, {environment(found)}.",
+        f"frames and their background by width, {found['batch']} windows at once, ONNX Runtime, {environment(found)}.",
         "",
         *table(["", *columns], rows),
     ]

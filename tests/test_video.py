@@ -232,6 +232,16 @@ def test_a_video_does_not_go_on_from_behind_its_end(tmp_path: Path) -> None:
         source.start_at(6)
 
 
+def test_a_video_does_not_go_back_to_a_frame(tmp_path: Path) -> None:
+    with VideoFile(write_shades(tmp_path / "clip.avi", 5)) as source:
+        frames = iter(source)
+        assert [next(frames).index, next(frames).index] == [0, 1]
+        with pytest.raises(ValueError, match="is at frame 2 already; open it again to start at 1"):
+            source.start_at(1)
+        source.start_at(4)
+        assert [frame.index for frame in frames] == [4]
+
+
 def test_a_folder_goes_on_from_a_frame_too(tmp_path: Path) -> None:
     for number in range(4):
         cv2.imwrite(str(tmp_path / f"{number}.png"), shade(10 * number))

@@ -77,6 +77,8 @@ class VideoFile(_Closing):
         The frames before it are decoded and passed over: seeking would be quicker, and in many files land on another
         frame. Raises `SourceError` where the file ends before it; right behind the last frame there is nothing left.
         """
+        if frame < self._next:
+            raise ValueError(f"{self._path} is at frame {self._next} already; open it again to start at {frame}")
         while self._next < frame:
             if self._grab() is None:
                 raise SourceError(f"{self._path} has {self._next} frames; it cannot go on from frame {frame}")

@@ -272,7 +272,7 @@ class TestTrouble:
         door = Door()
         door.shut = True
         assert carried(path, door, 1, 2, 3, flush_s=0.1) == 3
-        assert f"3 events have not reached door://here (door://here: shut); they are in {path}" in caplog.text
+        assert f"unsent events: 3 (door://here: shut); they are in {path}" in caplog.text
         assert door.closed
         door = Door()
         assert carried(path, door) == 0

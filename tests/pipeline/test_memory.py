@@ -32,8 +32,8 @@ from memory_visits import (
     strangers,
     visit,
 )
-from painted_people import mean_colour, paint
 
+from painted_people import mean_colour, paint
 from sightline.errors import ConfigError, GalleryError
 from sightline.gallery.gallery import Entry, Gallery, Space, Where
 from sightline.gallery.open_gallery import open_gallery

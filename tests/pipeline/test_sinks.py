@@ -87,9 +87,9 @@ class TestAddresses:
     @pytest.mark.parametrize(
         ("url", "fault"),
         [
-            ("", "has to be one of mqtt://"),
-            ("host:1883/hunter2", "has to be one of mqtt://"),
-            ("kafka://anna:hunter2@host", "has to be one of mqtt://"),
+            ("", "has to be mqtt://"),
+            ("host:1883/hunter2", "has to be mqtt://"),
+            ("kafka://anna:hunter2@host", "has to be mqtt://"),
             ("mqtt://", "names no host"),
             ("mqtt://anna:hunter2@", "names no host"),
             ("mqtt://anna:hunter2", "no host and port"),
@@ -117,7 +117,7 @@ class TestAddresses:
         told = refusal(ConfigError, lambda: open_sink(url))
         assert fault in told
         assert "hunter2" not in told
-        assert "expected mqtt://" in told or "expected redis://" in told or "has to be one of" in told
+        assert "expected mqtt://" in told or "expected redis://" in told or "has to be" in told
 
     def test_neither_the_address_nor_its_representation_has_the_password(self) -> None:
         assert PASSWORD not in repr(broker_of(f"mqtt://anna:{IN_A_URL}@host"))

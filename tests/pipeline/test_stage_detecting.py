@@ -6,12 +6,12 @@ import logging
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from stage_films import FILM, RATE, paint_film, tracklet, write_pipeline
 
 from sightline.errors import ModelFormatError, OutputError
 from sightline.pipeline.crop_folders import people_in
@@ -21,9 +21,11 @@ from sightline.pipeline.stages.detection_parts import DetectionParts
 from sightline.pipeline.stages.records import read_arrays, read_object, read_record
 from sightline.pipeline.stages.run import run_stages
 from sightline.pipeline.stages.tracking import tracklets_of
+from sightline.tracking.background import BackgroundDetector
 from sightline.tracking.detector import ModelDetector
-from sightline.types import Detections, Tracks
-from sightline.video import VideoFile, VideoWriter
+from sightline.types import Detections, Image, Tracks
+from sightline.video import ImageFolder, VideoFile, VideoWriter
+from stage_films import FILM, RATE, paint_film, tracklet, write_pipeline
 
 HEIGHT, WIDTH = 64, 96
 COUNT = 30  # frames of the grey film
@@ -91,6 +93,7 @@ import os, signal, sys
 from pathlib import Path
 from sightline.pipeline.stages import detection_parts
 from sightline.pipeline.stages.run import run_stages
+from sightline.tracking.background import BackgroundDetector
 from sightline.tracking.detector import ModelDetector
 
 detection_parts.EVERY = 8
@@ -136,20 +139,47 @@ def test_what_is_left_of_other_settings_is_of_no_use(tmp_path: Path) -> None:
     assert boxes_of(tmp_path)[0] == [], "the one person scores 0.9"
 
 
-def test_what_moves_is_found_without_a_model(tmp_path: Path) -> None:
+def crossing_film(folder: Path) -> Path:
     """A white body of 40x20 pixels crosses a dark place from frame 20 on."""
-    (tmp_path / "film").mkdir()
+    folder.mkdir()
     for number in range(40):
         image = np.full((120, 160, 3), 40, np.uint8)
         if number >= 20:
             left = 10 + 5 * (number - 20)
             image[50:90, left : left + 20] = 250
-        cv2.imwrite(str(tmp_path / "film" / f"{number}.png"), image)
-    film, section = tmp_path / "film", {"detector": "background"}
-    run_stages(write_pipeline(tmp_path, film, film, stage1_detect=section), until="stage2")
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    return folder
+
+
+def test_what_moves_is_found_without_a_model(tmp_path: Path) -> None:
+    film = crossing_film(tmp_path / "film")
+    run_stages(write_pipeline(tmp_path, film, film, stage1_detect={"detector": "background"}), until="stage2")
     frames, boxes = boxes_of(tmp_path)
     assert min(frames) == 20 and len(set(frames)) >= 18
     assert np.abs(boxes[-1] - (105, 50, 125, 90)).max() <= 4
+
+
+def test_a_detector_that_learns_as_it_goes_begins_anew_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would have to learn the place again from the frame it goes on at, and miss who is there meanwhile."""
+    film = crossing_film(tmp_path / "film")
+    config = write_pipeline(tmp_path, film, film, stage1_detect={"detector": "background", "batch": 1})
+    real, left = BackgroundDetector.detect, iter(range(24))
+
+    def stopped(self: BackgroundDetector, images: Sequence[Image]) -> list[Detections]:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return real(self, images)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(BackgroundDetector, "detect", stopped)
+        run_stages(config)
+    run_stages(config, until="stage1")
+    gone_on = boxes_of(tmp_path)
+    run_stages(config, until="stage1", start="stage1")
+    whole = boxes_of(tmp_path)
+    assert gone_on[0] == whole[0] and np.array_equal(gone_on[1], whole[1])
 
 
 def test_a_model_that_is_no_detector_is_one_line(tmp_path: Path, osnet: Path) -> None:
@@ -305,6 +335,25 @@ def test_crops_are_of_the_frames_they_are_named_by(tmp_path: Path) -> None:
     assert (second.person_id, second.files) == ("2", ())
     assert first.rows() == [0, 2, 4, 6], "by the number in the name, as there are fewer crops than boxes"
     assert first.sightings is not None and first.sightings.fps == RATE and first.sightings.size_hw == (400, 800)
+
+
+class Damaged(ImageFolder):
+    """A recording whose frame 3 cannot be decoded: whoever asks for it gets the next."""
+
+    def start_at(self, frame: int) -> None:
+        super().start_at(4 if frame == 3 else frame)
+
+
+def test_a_frame_that_cannot_be_decoded_is_left_out_and_no_other_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = paint_film(tmp_path / "film")
+    monkeypatch.setattr("sightline.pipeline.stages.crops.open_recording", Damaged)
+    body = tracklet(1, range(2, 6), at=(16, 24), tall=32, wide=16)
+    write_crops(film, [body], tmp_path / "crops", per_person=9, progress=lambda done, total: None)
+    assert sorted(path.name for path in (tmp_path / "crops" / "1").iterdir()) == [
+        *("000002.jpg", "000004.jpg", "000005.jpg")
+    ]
 
 
 def test_crops_that_cannot_be_written_are_one_line(tmp_path: Path) -> None:

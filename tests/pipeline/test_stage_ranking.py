@@ -7,12 +7,12 @@ from math import hypot
 
 import numpy as np
 import pytest
-from stage_films import tracked, tracklet
 
 from sightline.pipeline.stages.config import RankingSection, Weights
 from sightline.pipeline.stages.ranking import centrality, covered_share, late_factor, rank, smoothness
 from sightline.pipeline.stages.tracklet_file import Film
 from sightline.types import Tracklet
+from stage_films import tracked, tracklet
 
 FILM = Film("film", 8.0, 100, 200, 40)  # 200 wide, 100 high: half its diagonal is hypot(100, 50)
 RULES = RankingSection()
@@ -69,8 +69,9 @@ def test_centre_falls_evenly_from_the_middle_to_the_corner(at: tuple[float, floa
 
 @pytest.mark.parametrize(("off", "expected"), [(0, 1), (2, 1 / 2), (4, 1 / 3), (8, 1 / 5)])
 def test_smoothness_halves_at_a_twentieth_of_the_height(off: float, expected: float) -> None:
-    """Each box lies `off` from the line between its neighbours; a twentieth of 40 is 2."""
+    """Each box lies `off` from the line between its neighbours; a twentieth of 40 is 2. Widths mean nothing."""
     assert smoothness(zigzag(MIDDLE, off)) == pytest.approx(expected)
+    assert smoothness(zigzag(tracklet(1, range(20), tall=40, wide=10), off)) == pytest.approx(expected)
 
 
 def test_walking_evenly_is_smooth_even_where_frames_are_missing() -> None:

@@ -22,10 +22,11 @@ FEWEST = 3  # crops on each side: one or two odd ones are a bad crop, not anothe
 CLEARLY = 0.15  # of cosine: how much less alike the sides are to each other than each is in itself
 
 
-def parts_of(vectors: FloatArray) -> list[range]:
+def parts_of(vectors: FloatArray, *, clearly: float | Floats = CLEARLY) -> list[range]:
     """The rows of each person in turn, for the vectors (N, D) of one track in order of time; one part if all are one.
 
-    Somebody who comes back later is a part of his own again. First the cuts that explain the vectors best, all at once
+    `clearly` is how much less alike the sides of a cut must be than each in itself, for all cuts or (N,) for one before
+    each row. Somebody who comes back later is a part of his own again. First the cuts that explain the vectors best, all at once
     (halving again and again is blind to a stranger in the middle); then neighbours too alike are joined. Memory grows
     with N². Raises `ModelOutputError` for vectors that are not finite, or zero.
     """
@@ -40,8 +41,9 @@ def parts_of(vectors: FloatArray) -> list[range]:
     edges = _best_cuts(sums)
     while len(edges) > 2:
         apart = [_apart(sums, *three) for three in zip(edges, edges[1:], edges[2:], strict=False)]
-        least = int(np.argmin(apart))
-        if apart[least] >= CLEARLY:
+        beyond = np.array(apart) - np.broadcast_to(clearly, len(unit))[edges[1:-1]]
+        least = int(np.argmin(beyond))
+        if beyond[least] >= 0:
             break
         del edges[least + 1]
     return [range(start, stop) for start, stop in pairwise(edges)]
@@ -93,14 +95,16 @@ def _mean_of_others(total: Floats, count: int) -> float:
     return float(total - count) / max(count * (count - 1), 1)
 
 
-def split_tracklet(tracklet: Tracklet, vectors: FloatArray, frames: IntArray) -> list[Tracklet]:
+def split_tracklet(
+    tracklet: Tracklet, vectors: FloatArray, frames: IntArray, *, clearly: float | Floats = CLEARLY
+) -> list[Tracklet]:
     """The tracklet, cut where its appearance changes person; itself alone where it does not.
 
     `vectors` (M, D) are of its crops at `frames` (M,), ascending. A cut falls half way between the last crop of one
     person and the first of the next. The parts keep the track's id; its embedding and its crops, which are of both
     people, are in neither.
     """
-    parts = parts_of(vectors)
+    parts = parts_of(vectors, clearly=clearly)
     if len(parts) < 2:
         return [tracklet]
     edges = [(frames[before[-1]] + frames[after[0]]) / 2 for before, after in pairwise(parts)]

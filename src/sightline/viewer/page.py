@@ -244,7 +244,7 @@ def seen_together(people: Sequence[PersonOnPage]) -> list[tuple[int, int, int]]:
     together = np.zeros((len(people), len(people)), np.int64)
     tracks = [person.track(cameras).by_camera() for person in people]
     for camera in range(len(cameras)):
-        frames = [(place, np.unique(own[camera].frames)) for place, own in enumerate(tracks) if camera in own]
+        frames = [(place, own[camera].frames) for place, own in enumerate(tracks) if camera in own]
         _count_together(together, [np.stack([own, np.full(len(own), place)]) for place, own in frames])
     return [(int(i), int(j), int(together[i, j])) for i, j in np.argwhere(np.triu(together, 1))]
 

@@ -69,9 +69,9 @@ class Courier:
         self.stop(until_s=time.monotonic() + flush_s)
         self._thread.join(flush_s + PATIENCE_S)
         if self.unsent:
-            reason = f" ({self._trouble})" if self._trouble else ""
+            reason = self._trouble or f"{self.sink.address} was too slow"
             kept = f"they are in {self._events.path} and go out when the run is continued"
-            log.warning("%d events have not reached %s%s; %s", self.unsent, self.sink.address, reason, kept)
+            log.warning("unsent events: %d (%s); %s", self.unsent, reason, kept)
         return self.unsent
 
     # In the thread

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.pipeline.people import shots as shots_module
+from sightline.pipeline.people.scene import seen_from
 from sightline.pipeline.people.shots import Shot, average, best_of, thinned
 from sightline.pipeline.people.visits import Visit
 from sightline.tracking.splitting import split_tracklet
@@ -33,6 +34,9 @@ class GatherRules:
     shots_kept: int = 48  # of a track; then half of them, taken half as often
     crops_kept: int = 16  # of a visit
     longest_s: float = 600.0  # of a visit
+    torn_s: float = 0.6  # a track that was lost for so long may have gone on with somebody else
+    clearly: float = 0.3  # of cosine, without the scene: less alike than that, a track is of two people
+    torn_clearly: float = 0.15  # where it was torn
 
 
 class _Rows:
@@ -82,6 +86,7 @@ class Book:
 
     def __init__(self, camera: str, *, fingerprint: str, rules: GatherRules | None = None) -> None:
         self.camera, self.fingerprint, self.rules = camera, fingerprint, rules or GatherRules()
+        self.scene: FloatArray | None = None  # how the place looks without anybody
         self._open: dict[int, _Open] = {}
         self._ended = 0
 
@@ -136,13 +141,22 @@ class Book:
         """One; several where it changed person; none of a track cut a moment ago and not seen since."""
         if not len(entry.rows):
             return
-        taken = entry.shots
-        whole = _tracklet(track_id, self.camera, entry.rows.array)
-        vectors = np.stack([shot.vector for shot in taken]) if taken else np.empty((0, 1), np.float32)
-        parts = split_tracklet(whole, vectors, np.array([shot.frame for shot in taken], np.int64))
+        parts = self._parts(_tracklet(track_id, self.camera, entry.rows.array), entry.shots)
         for number, part in enumerate(parts):
-            inside = [shot for shot in taken if part.frames[0] <= shot.frame <= part.frames[-1]]
+            inside = [shot for shot in entry.shots if part.frames[0] <= shot.frame <= part.frames[-1]]
             yield self._visit(part, inside, continues=entry.continues if number == 0 else None)
+
+    def _parts(self, whole: Tracklet, taken: Sequence[Shot]) -> list[Tracklet]:
+        """The track, cut where it changed person: people turn around, so that takes more where it was never lost."""
+        if not taken:
+            return [whole]
+        vectors = seen_from(self.scene, np.stack([shot.vector for shot in taken]))
+        frames = np.array([shot.frame for shot in taken], np.int64)
+        rows = np.searchsorted(whole.frames, frames)
+        pauses_s = [np.diff(whole.times_s[first : last + 1]).max(initial=0) for first, last in pairwise(rows)]
+        torn = np.array([0.0, *pauses_s]) >= self.rules.torn_s
+        clearly = np.where(torn, self.rules.torn_clearly, self.rules.clearly)
+        return split_tracklet(whole, vectors, frames, clearly=clearly)
 
     def _visit(self, part: Tracklet, taken: Sequence[Shot], *, continues: int | None) -> Visit:
         self._ended += 1

@@ -52,7 +52,7 @@ class RedisSink:
         try:
             self._client.xadd(self._stream, {FIELD: event.text}, maxlen=self._longest, approximate=True)
         except (redis.RedisError, OSError) as exc:
-            raise SinkError(f"{self.address}: {' '.join(str(exc).split())}") from exc
+            raise SinkError(f"{self.address}: {' '.join(str(exc).split()).rstrip('.')}") from exc
 
     def close(self) -> None:
         self._client.close()

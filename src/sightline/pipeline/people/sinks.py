@@ -114,9 +114,8 @@ def broker_of(url: str) -> Broker:
     scheme, divider, rest = url.partition("://")
     scheme = scheme.lower()
     if not divider or scheme not in _SCHEMES:
-        raise ConfigError(
-            f"an address for events has to be one of {', '.join(known.form for known in _SCHEMES.values())}"
-        )
+        forms = f"{_SCHEMES['mqtt'].form} or {_SCHEMES['redis'].form}"
+        raise ConfigError(f"an address for events has to be {forms}; over TLS they begin with mqtts and rediss")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

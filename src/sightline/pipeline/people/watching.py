@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from sightline.pipeline.people.gathering import Book, GatherRules
+from sightline.pipeline.people.scene import FEWEST_PLACES, empty_places, seen_from
 from sightline.pipeline.people.shots import Shot, jpeg_of
 from sightline.pipeline.people.visits import Visit
 from sightline.pipeline.timing import Stopwatch
@@ -20,6 +21,7 @@ from sightline.types import Array, Detections, Embeddings, FloatArray, Frame, Im
 SAME_PLACE = 0.5  # IoU of a box with one of the last frame from which on it is the same person, for now
 SURE = 0.3  # score of a detection that is worth a look
 LEAST_WH = (10, 24)  # pixels of somebody who can be told from others at all
+SCENE_WITHIN = 25  # frames in which the empty place is looked for
 NOBODY = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
 NOWHERE = Tracks(np.empty(0, np.int64), NOBODY)
 
@@ -45,7 +47,13 @@ class Watch:
         self.camera, self.tracker, self._embedder, self._clock = camera, tracker, embedder, clock
         self.book = Book(camera, fingerprint=embedder.fingerprint, rules=rules)
         self._last = NOWHERE
+        self._looked_for_scene = 0  # frames
         self.size_hw: tuple[int, int] | None = None
+
+    @property
+    def scene(self) -> FloatArray | None:
+        """The mean vector (D,) of the place without anybody, once it was seen."""
+        return self.book.scene
 
     @property
     def present(self) -> Tracks:
@@ -56,12 +64,13 @@ class Watch:
         """Take in a frame; the visits that ended by it."""
         self._follow_size(frame.image)
         with self._clock("embed"):
+            self._look_for_scene(frame.image, detections)
             rows = self._worth_a_look(detections, frame)
             shots = self._shots(frame, detections.boxes_xyxy, rows)
         with self._clock("track"):
             vectors = np.full((len(detections), self._embedder.dim), np.nan, np.float32)
             for row, shot in shots.items():
-                vectors[row] = shot.vector
+                vectors[row] = seen_from(self.scene, shot.vector[None])[0]
             tracks = self.tracker.update(
                 detections, frame=frame.index, time_s=frame.time_s, embeddings=vectors, image=frame.image
             )
@@ -82,6 +91,15 @@ class Watch:
         if self.size_hw not in (None, size_hw):
             self._last = NOWHERE
         self.size_hw = size_hw
+
+    def _look_for_scene(self, image: Image, detections: Detections) -> None:
+        """In the first frames. Tracks are compared by one centre for good, so what is not known by then stays so."""
+        if self.scene is not None or self._looked_for_scene >= SCENE_WITHIN:
+            return
+        self._looked_for_scene += 1
+        places = empty_places(image, detections.boxes_xyxy)
+        if len(places) >= FEWEST_PLACES:
+            self.book.scene = self._embedder.embed(places).vectors.mean(axis=0)
 
     # Whom to look at
 
@@ -127,11 +145,21 @@ class Watch:
             "classes": found.classes,
         }
         tracker = self.tracker.state() if isinstance(self.tracker, AppearanceTracker) else {}
-        return {**_under("book", self.book.state()), **_under("last", last), **_under("tracker", tracker)}
+        scene: dict[str, Array] = {"looked": np.array(self._looked_for_scene)}
+        if self.scene is not None:
+            scene["vector"] = self.scene
+        return {
+            **_under("scene", scene),
+            **_under("book", self.book.state()),
+            **_under("last", last),
+            **_under("tracker", tracker),
+        }
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Go on from there, exactly so if `is_exact`; else the tracker starts anew, and the open visits should end."""
         self.book.restore(_within("book", state))
+        scene = _within("scene", state)
+        self._looked_for_scene, self.book.scene = int(scene["looked"]), scene.get("vector")
         if isinstance(self.tracker, AppearanceTracker):
             self.tracker.restore(_within("tracker", state))
             last = _within("last", state)

@@ -40,7 +40,7 @@ def write_crops(
     with open_recording(video) as recording:
         for done, frame in enumerate(_pictures(recording, sorted(wanted))):
             progress(done, len(wanted))
-            for person, row in wanted[frame.index]:
+            for person, row in wanted.get(frame.index, ()):
                 _write(folder / str(person.track_id), frame, person.boxes_xyxy[row])
 
 
@@ -51,12 +51,17 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def _pictures(recording: VideoFile | ImageFolder, frames: Sequence[int]) -> Iterator[Frame]:
-    """The frames of those numbers, ascending; one that cannot be decoded is left out."""
+    """The frames of those numbers, ascending; for one that cannot be decoded the next that can, whatever its number."""
+    last = -1
     for number in frames:
+        if number <= last:
+            continue
         recording.start_at(number)
         frame = next(iter(recording), None)
-        if frame is not None and frame.index == number:
-            yield frame
+        if frame is None:
+            return
+        last = frame.index
+        yield frame
 
 
 def _write(folder: Path, frame: Frame, box_xyxy: FloatArray) -> None:
