@@ -236,7 +236,7 @@ def test_a_video_does_not_go_back_to_a_frame(tmp_path: Path) -> None:
     with VideoFile(write_shades(tmp_path / "clip.avi", 5)) as source:
         frames = iter(source)
         assert [next(frames).index, next(frames).index] == [0, 1]
-        with pytest.raises(ValueError, match="is at frame 2 already; open it again to start at 1"):
+        with pytest.raises(SourceError, match="is at frame 2 already; open it again to start at 1"):
             source.start_at(1)
         source.start_at(4)
         assert [frame.index for frame in frames] == [4]

@@ -78,7 +78,7 @@ class VideoFile(_Closing):
         frame. Raises `SourceError` where the file ends before it; right behind the last frame there is nothing left.
         """
         if frame < self._next:
-            raise ValueError(f"{self._path} is at frame {self._next} already; open it again to start at {frame}")
+            raise SourceError(f"{self._path} is at frame {self._next} already; open it again to start at {frame}")
         while self._next < frame:
             if self._grab() is None:
                 raise SourceError(f"{self._path} has {self._next} frames; it cannot go on from frame {frame}")

@@ -12,7 +12,8 @@ import pytest
 from street import ColourEmbedder, write_street
 
 from sightline.errors import SourceError
-from sightline.pipeline.people.run import CameraPlan, Nobody, PeopleRun
+from sightline.pipeline.people.plans import CameraPlan, Nobody
+from sightline.pipeline.people.run import PeopleRun
 from sightline.pipeline.people.visits import Decision, Visit
 from sightline.pipeline.people.watching import Watch
 from sightline.pipeline.timing import Stopwatch

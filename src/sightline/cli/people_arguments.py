@@ -10,7 +10,7 @@ from pathlib import Path
 from sightline.cli.identity_arguments import add_limit_arguments
 from sightline.cli.model_arguments import add_model_arguments
 from sightline.errors import ConfigError
-from sightline.pipeline.people.run import CameraPlan
+from sightline.pipeline.people.plans import CameraPlan
 from sightline.reid.identify import MARGIN
 from sightline.sources import expand_sources
 from sightline.sources import is_live as live_source

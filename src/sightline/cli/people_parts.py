@@ -17,7 +17,7 @@ from sightline.files import sha256_of
 from sightline.gallery.gallery import Gallery, Space, space_of
 from sightline.pipeline.people.gathering import GatherRules
 from sightline.pipeline.people.memory import Memory, MemoryRules
-from sightline.pipeline.people.run import CameraPlan
+from sightline.pipeline.people.plans import CameraPlan
 from sightline.pipeline.people.watching import Watch
 from sightline.pipeline.timing import Stopwatch
 from sightline.reid.embedder import Embedder
@@ -28,7 +28,6 @@ from sightline.tracking.detector import BACKGROUND, Choice, Detector, open_detec
 from sightline.tracking.precomputed import READERS
 from sightline.tracking.tracker import AppearanceTracker, Tracker, TrackerSettings
 from sightline.tracking.trackers_library import LibraryTracker
-
 
 CAMERA = "{camera}"  # in the name of a file of boxes: it is each camera's own
 

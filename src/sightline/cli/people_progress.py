@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sightline.pipeline.people.run import PeopleRun, Watcher
+from sightline.pipeline.people.plans import Watcher
+from sightline.pipeline.people.run import PeopleRun
 from sightline.pipeline.people.visits import Decision, Visit
 from sightline.types import Frame, Tracks
 from sightline.video import SourceInfo

@@ -17,7 +17,8 @@ from sightline.gallery.gallery import Gallery
 from sightline.pipeline.people.draw import rows_by_frame, with_people
 from sightline.pipeline.people.keeping import EVENTS, decisions_in
 from sightline.pipeline.people.people_file import Decisions, write_people, write_tracks
-from sightline.pipeline.people.run import CameraReport, PeopleRun
+from sightline.pipeline.people.plans import CameraReport
+from sightline.pipeline.people.run import PeopleRun
 from sightline.pipeline.people.visits_folder import read_visits
 from sightline.pipeline.timing import Stopwatch
 from sightline.reid.embedder import Embedder

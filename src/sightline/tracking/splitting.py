@@ -26,9 +26,9 @@ def parts_of(vectors: FloatArray, *, clearly: float | Floats = CLEARLY) -> list[
     """The rows of each person in turn, for the vectors (N, D) of one track in order of time; one part if all are one.
 
     `clearly` is how much less alike the sides of a cut must be than each in itself, for all cuts or (N,) for one before
-    each row. Somebody who comes back later is a part of his own again. First the cuts that explain the vectors best, all at once
-    (halving again and again is blind to a stranger in the middle); then neighbours too alike are joined. Memory grows
-    with N². Raises `ModelOutputError` for vectors that are not finite, or zero.
+    each row. Somebody who comes back later is a part of his own again. First the cuts that explain the vectors best,
+    all at once (halving again and again is blind to a stranger in the middle); then neighbours too alike are joined.
+    Memory grows with N². Raises `ModelOutputError` for vectors that are not finite, or zero.
     """
     if vectors.ndim != 2:
         raise ModelOutputError(f"vectors must be (N, D), got {vectors.shape}")

@@ -18,7 +18,7 @@ from sightline.pipeline.people.events import merge_event, visit_event
 from sightline.pipeline.people.late_merges import merge_late, propose
 from sightline.pipeline.people.memory import Memory
 from sightline.pipeline.people.memory_rules import MemoryRules
-from sightline.pipeline.people.run import CameraPlan
+from sightline.pipeline.people.plans import CameraPlan
 from sightline.pipeline.people.visits import Decision, RuledOut, Visit
 from sightline.pipeline.people.visits_folder import keep_visit
 

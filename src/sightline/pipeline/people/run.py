@@ -13,75 +13,24 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from sightline.camera import Camera
 from sightline.errors import SourceError
+from sightline.pipeline.people.plans import CameraPlan, CameraReport, Keep, Nobody, Watcher
 from sightline.pipeline.people.state import BoxLog, CameraState, read_boxes, read_state, write_state
 from sightline.pipeline.people.streams import Feed, Seen, depth_for, live, recorded
-from sightline.pipeline.people.visits import Decision, Visit
+from sightline.pipeline.people.visits import Visit
 from sightline.pipeline.people.visits_folder import read_visit, visit_folder
 from sightline.pipeline.people.watching import Watch
 from sightline.pipeline.timing import Stopwatch
 from sightline.sources import Source, open_source
 from sightline.tracking.background import MEMORY, BackgroundDetector
 from sightline.tracking.detector import Detector
-from sightline.types import Frame, Tracks
 from sightline.video import ImageFolder, SourceInfo, VideoFile
 
 STATE = "state"  # the folder, within the run's
 SAVED_EVERY_S = 5.0
 BETWEEN_S = 1.0  # from the end of one source to the beginning of the next
-
-
-@dataclass(frozen=True)
-class CameraPlan:
-    """One source to be watched."""
-
-    name: str
-    source: str
-    start_s: float  # seconds since 1970 of its first frame
-
-
-@dataclass(frozen=True)
-class CameraReport:
-    """How far one camera came."""
-
-    plan: CameraPlan
-    frames: int  # up to the last that was looked at
-    seconds: float
-    fps: float
-    size_hw: tuple[int, int]
-    dropped: int = 0
-    error: str = ""  # why it ended early
-
-
-class Watcher(Protocol):
-    """Told what happens, as it happens, by the thread that does it."""
-
-    def camera_opened(self, camera: str, info: SourceInfo, first: int) -> None:
-        """`first` is the frame it begins with."""
-
-    def frame_seen(self, camera: str, frame: Frame, present: Tracks) -> None: ...
-
-    def visit_kept(self, visit: Visit, decision: Decision) -> None: ...
-
-
-class Nobody:
-    """A `Watcher` that does not care."""
-
-    def camera_opened(self, camera: str, info: SourceInfo, first: int) -> None:
-        pass
-
-    def frame_seen(self, camera: str, frame: Frame, present: Tracks) -> None:
-        pass
-
-    def visit_kept(self, visit: Visit, decision: Decision) -> None:
-        pass
-
-
-# What is done with a visit, given the size of the frames: durable when it returns, and nothing new the second time.
-Keep = Callable[[Visit, CameraPlan, tuple[int, int] | None], Decision]
 
 
 @dataclass(eq=False)
