@@ -162,6 +162,16 @@ def test_the_pauses_grow_up_to_the_longest(caplog: pytest.LogCaptureFixture) -> 
     assert pauses == ["0.1 s", "0.2 s", "0.3 s", "0.3 s"]
 
 
+def test_a_stream_that_came_back_has_all_its_retries_again(caplog: pytest.LogCaptureFixture) -> None:
+    patience = Patience(open_s=5, stall_s=2, first_pause_s=0.1, retries=2)
+    streamed = streaming([[shade(50)] * 12] * 4)
+    with caplog.at_level(logging.WARNING), streamed as address, Camera(address, patience=patience) as camera:
+        list(camera)
+    pauses = [record.getMessage().partition("again in ")[2] for record in caplog.records]
+    assert pauses == ["0.1 s", "0.1 s", "0.1 s", "0.1 s", "0.2 s"]
+    assert camera.reconnects == 3
+
+
 def test_twenty_cameras_opened_and_closed_leave_no_thread_and_no_file_open() -> None:
     def held() -> tuple[int, int, int]:
         return threading.active_count(), len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))  # noqa: PTH208

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sightline.capture import packet_times_s
 from sightline.errors import ImageError, OutputError, SourceError
 from sightline.sources import open_source
 from sightline.types import Frame
@@ -195,6 +196,12 @@ def test_what_an_edit_list_cuts_off_is_not_shown(tmp_path: Path) -> None:
     assert times_ms(frames) == [40 * index for index in range(15)]
 
 
+def test_times_of_packets_ascend_though_they_are_sent_in_another_order(tmp_path: Path) -> None:
+    sent = [0, 120, 40, 80, 240, 160, 200, 280]  # as with frames that need a later one
+    path = write_matroska(tmp_path / "reordered.mkv", shades_jpeg(8), sent)
+    assert [round(1000 * time_s) for time_s in packet_times_s(path)] == sorted(sent)
+
+
 # Going on from a frame
 
 
@@ -281,6 +288,20 @@ def test_what_is_damaged_in_the_middle_is_left_out_and_counted(
     assert times_ms(seen) == [0, 40, 80, 120, 240, 280, 320, 360]
     assert source.left_out == 2
     assert [record.getMessage() for record in caplog.records] == [f"{path} is damaged in the midst; frames left out: 2"]
+
+
+def test_a_frame_that_the_decoder_passes_over_without_a_word_is_missed_by_the_count(tmp_path: Path) -> None:
+    path = write_shades(tmp_path / "clip.mp4", 20)
+
+    def without_the_seventh(box: bytearray) -> None:
+        sizes = 20 + 4 * 7
+        seventh, eighth = struct.unpack_from(">II", box, sizes)
+        struct.pack_into(">II", box, sizes, 0, seventh + eighth)
+
+    with VideoFile(change_box(path, b"stsz", without_the_seventh)) as source:
+        frames = list(source)
+    assert (len(frames), source.left_out) == (19, 1)
+    assert times_ms(frames) == [40 * index for index in range(20) if index != 7]
 
 
 def test_after_a_damaged_group_of_pictures_decoding_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

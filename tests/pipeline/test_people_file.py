@@ -129,7 +129,7 @@ class TestPeople:
 class TestTracks:
     def test_every_box_is_there_with_the_number_of_its_visit_and_frames_from_1(self, tmp_path: Path) -> None:
         kept(tmp_path, visit(1, frames=[0, 1]), visit(2, frames=[1, 2], left=9))
-        (path,) = write_tracks(tmp_path, cameras=["gate"])
+        path, _ = write_tracks(tmp_path, {}, cameras=["gate"])
         assert path == tmp_path / "tracks.csv"
         assert path.read_text(encoding="ascii").splitlines() == [
             "1,1,5,20,35,70,0.5,-1,-1,-1",
@@ -147,7 +147,7 @@ class TestTracks:
         kept(out, *(visit(n, frames=sorted(frames), crops=()) for n, frames in enumerate(drawn, 1)))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(people_file, "WINDOW", window)
-            (path,) = write_tracks(out, cameras=["gate"])
+            path, _ = write_tracks(out, {}, cameras=["gate"])
         rows = read_mot(path)
         expected = sorted((frame + 1, n) for n, frames in enumerate(drawn, 1) for frame in frames)
         assert list(zip(rows.frames.tolist(), rows.ids.tolist(), strict=True)) == expected
@@ -155,9 +155,30 @@ class TestTracks:
         assert [tuple(map(int, line.split(",")[:2])) for line in lines] == expected
         assert not list(out.glob(".*"))
 
+    def test_in_identities_csv_everybody_has_one_id_over_all_visits_and_cameras(self, tmp_path: Path) -> None:
+        kept(tmp_path, visit(1, frames=[0]), visit(2, frames=[5]), visit(3, frames=[6]), visit(1, "hall", frames=[9]))
+        decisions = {("gate", 1): known("person-7"), ("gate", 2): known(None), ("gate", 3): known("Anna")}
+        decisions["hall", 1] = known("person-7")
+        write_tracks(tmp_path, decisions, cameras=["gate", "hall"])
+        rows = {name: read_mot(tmp_path / "cameras" / name / "identities.csv") for name in ("gate", "hall")}
+        # person-7 keeps her number, Anna comes above it, and the visit of nobody is somebody of its own.
+        assert list(zip(rows["gate"].frames.tolist(), rows["gate"].ids.tolist(), strict=True)) == [
+            (1, 7),
+            (6, 9),
+            (7, 8),
+        ]
+        assert rows["hall"].ids.tolist() == [7]
+
+    def test_where_two_visits_of_one_person_touch_the_surer_box_stands(self, tmp_path: Path) -> None:
+        kept(tmp_path, visit(1, frames=[0, 1]), visit(2, frames=[1, 2], left=50))
+        _, path = write_tracks(tmp_path, {("gate", 1): known("a"), ("gate", 2): known("a")}, cameras=["gate"])
+        rows = read_mot(path)
+        assert rows.frames.tolist() == [1, 2, 3]
+        assert rows.boxes_xyxy[1, 0] == 6  # of the first visit, whose second box scores 0.9 and not 0.5
+
     def test_several_cameras_have_a_folder_each_which_the_scoring_takes(self, tmp_path: Path, capsys: Any) -> None:
         kept(tmp_path, visit(1, "gate"), visit(1, "Hall 2", frames=[3, 4]))
-        paths = write_tracks(tmp_path, cameras=["gate", "Hall 2", "nobody came"])
+        paths = write_tracks(tmp_path, {}, cameras=["gate", "Hall 2", "nobody came"])[::2]
         assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
             "cameras/gate/tracks.csv",
             "cameras/Hall 2/tracks.csv",
@@ -173,14 +194,14 @@ class TestTracks:
         assert set(clips) == {"gate", "Hall 2", "nobody came"} and clips["Hall 2"]["IDF1"] == 1.0
 
     def test_no_visit_is_an_empty_file(self, tmp_path: Path) -> None:
-        (path,) = write_tracks(tmp_path, cameras=["gate"])
+        path, _ = write_tracks(tmp_path, {}, cameras=["gate"])
         assert path.read_bytes() == b"" and len(read_mot(path)) == 0
 
     def test_a_damaged_visit_is_left_out(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         kept(tmp_path, visit(1), visit(2))
         (tmp_path / "visits" / "gate" / "000001" / "track.npz").write_bytes(b"")
         with caplog.at_level(logging.WARNING, logger="sightline"):
-            (path,) = write_tracks(tmp_path, cameras=["gate"])
+            path, _ = write_tracks(tmp_path, {}, cameras=["gate"])
         assert set(read_mot(path).ids.tolist()) == {2} and "000001 is damaged" in caplog.text
 
     def test_memory_does_not_grow_with_the_length_of_the_run(
@@ -193,7 +214,7 @@ class TestTracks:
             for number in range(1, count + 1):
                 keep_visit(out, visit(number, frames=np.arange(400) + 400 * number, crops=(), vector=None))
             tracemalloc.start()
-            write_tracks(out, cameras=["gate"])
+            write_tracks(out, {}, cameras=["gate"])
             write_people(out, {}, starts_s=STARTS_S)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()

@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
         return people_stages.run(args)
     people_arguments.require_plausible(args)
+    args.out = args.out or people_arguments.OUT
     sinks = [open_sink(url) for url in args.sink]
     with ExitStack() as stack:
         embedder = Embedder(as_person_model(stack.enter_context(session_from(args))))

@@ -20,6 +20,7 @@ from sightline.tracking.recognise import AUTO
 from sightline.tracking.trackers_library import LIBRARY_TRACKERS
 
 OURS = "sightline"
+OUT = Path("runs/people")
 CAMERA_NAME = re.compile(r"[\w.-]{1,80}")
 
 
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a camera beside others: a file, a device number, rtsp://, http://; may be repeated",
     )
     parser.add_argument(
-        "-o", "--out", type=Path, default=Path("runs/people"), metavar="DIR", help="default: runs/people"
+        "-o", "--out", type=Path, metavar="DIR", help="default: runs/people"
     )
     parser.add_argument("-m", "--model", help="the re-identification model: an .onnx file, a checkpoint, …")
     parser.add_argument("--live", action="store_true", help="take files as cameras too; show a table of who is there")

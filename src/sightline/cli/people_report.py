@@ -49,7 +49,7 @@ def write_results(
     """All that is made of the visits kept so far; a run that goes on makes it again."""
     decisions = decisions_in(args.out / EVENTS, gallery)
     starts_s = {name: report.plan.start_s for name, report in job.reports.items()}
-    files = write_tracks(args.out, cameras=list(starts_s))
+    files = write_tracks(args.out, decisions, cameras=list(starts_s))
     files.append(write_people(args.out, decisions, starts_s=starts_s))
     title = f"People of {', '.join(starts_s)}" if len(starts_s) < 4 else f"People of {len(starts_s)} sources"
     notes = notes_of(ModelUsed.of(embedder.session), limit, title=title)

@@ -60,7 +60,7 @@ def _overrides(args: argparse.Namespace) -> list[str]:
     if len(args.sources) > 1:
         raise ConfigError(f"{len(args.sources)} sources; the stages of a pipeline are of one recording")
     given = [f"video_file={json.dumps(source)}" for source in args.sources]
-    if args.out is not None and args.out != parser.get_default("out"):
+    if args.out is not None:
         given.append(f"output_root={json.dumps(str(args.out))}")
     return given
 

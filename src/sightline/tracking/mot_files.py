@@ -8,7 +8,7 @@ In ground truth a confidence of 0 marks a box that is not scored. Coordinates ar
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,8 +179,13 @@ def write_mot(path: Path, rows: MotRows) -> Path:
 
     Coordinates are rounded to a hundredth of a pixel, shares and confidences to a ten-thousandth.
     """
+    return write_mot_parts(path, [rows])
+
+
+def write_mot_parts(path: Path, parts: Iterable[MotRows]) -> Path:
+    """The same of rows that need not all be in memory at once."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{line}\n" for line in _lines(rows))
+        file.writelines(f"{line}\n" for rows in parts for line in _lines(rows))
     return path
 
 

@@ -16,6 +16,7 @@ people.json:
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,14 +30,16 @@ import numpy as np
 
 from sightline._version import __version__
 from sightline.files import output_error, replacing
+from sightline.pipeline.people.memory_entries import number_of
 from sightline.pipeline.people.visits import Decision, Visit
 from sightline.pipeline.people.visits_folder import camera_folder, crop_file, read_visit, read_visits, visit_folder
-from sightline.tracking.mot_files import MotRows, mot_rows, write_mot
+from sightline.tracking.mot_files import MotRows, mot_rows, write_mot_parts
 from sightline.types import FloatArray, IntArray
 
 FORMAT = 1
 PEOPLE = "people.json"
 TRACKS = "tracks.csv"
+IDENTITIES = "identities.csv"
 CAMERAS = "cameras"
 WINDOW = 5000  # frames whose boxes are in memory at a time
 
@@ -196,40 +199,50 @@ def _iso(moment_s: float) -> str:
 Span = tuple[int, int, int]  # first frame, last frame, number of the visit
 
 
-def write_tracks(out: Path, *, cameras: Sequence[str]) -> list[Path]:
-    """`tracks.csv` of a run with one camera; else `cameras/NAME/tracks.csv` of each, which `sightline eval` takes as
-    the folder `cameras`. Ids are the numbers of visits; frames count from 1, as in every such file.
+def write_tracks(out: Path, decisions: Decisions, *, cameras: Sequence[str]) -> list[Path]:
+    """Every box, twice: in `tracks.csv` ids are the numbers of visits, in `identities.csv` everybody has one.
+
+    Of several cameras they are `cameras/NAME/tracks.csv`, …, and `sightline eval` takes the folder `cameras`. Frames
+    count from 1, as in every such file. Who is `person-7` has the id 7.
     """
     spans: dict[str, list[Span]] = {camera: [] for camera in cameras}
     for visit in read_visits(out, crops=False):
         first, last = int(visit.tracklet.frames[0]), int(visit.tracklet.frames[-1])
         spans.setdefault(visit.camera, []).append((first, last, visit.number))
-    return [
-        _write_camera(out, tracks_file(out, camera, cameras=list(spans)), camera=camera, spans=own)
-        for camera, own in spans.items()
-    ]
+    ids = _identity_ids(decisions, [(camera, number) for camera, own in spans.items() for _, _, number in own])
+    names = list(spans)
+    written = []
+    for camera, own in spans.items():
+        by_visit = {number: number for _, _, number in own}
+        by_identity = {number: ids[camera, number] for _, _, number in own}
+        for name, by in ((TRACKS, by_visit), (IDENTITIES, by_identity)):
+            target = tracks_file(out, camera, cameras=names, name=name)
+            written.append(_write_camera(out, target, camera=camera, spans=own, ids=by))
+    return written
 
 
-def tracks_file(out: Path, camera: str, *, cameras: Sequence[str]) -> Path:
-    return out / TRACKS if len(cameras) == 1 else out / CAMERAS / camera_folder(camera) / TRACKS
+def _identity_ids(decisions: Decisions, visits: Sequence[VisitKey]) -> dict[VisitKey, int]:
+    """A number for everybody: the one in their name where it has one, above those all others, nobody's visits each."""
+    names = {key: decisions[key].identity if key in decisions else None for key in visits}
+    numbers = {name: number_of(name) for name in names.values() if name is not None}
+    above = itertools.count(1 + max((number or 0 for number in numbers.values()), default=0))
+    given = {name: number or next(above) for name, number in sorted(numbers.items())}
+    return {key: next(above) if name is None else given[name] for key, name in names.items()}
 
 
-def _write_camera(out: Path, target: Path, *, camera: str, spans: Sequence[Span]) -> Path:
+def tracks_file(out: Path, camera: str, *, cameras: Sequence[str], name: str = TRACKS) -> Path:
+    return out / name if len(cameras) == 1 else out / CAMERAS / camera_folder(camera) / name
+
+
+def _write_camera(out: Path, target: Path, *, camera: str, spans: Sequence[Span], ids: Mapping[int, int]) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise output_error(target, exc) from exc
-    with replacing(target) as whole, whole.open("wb") as file:
-        part = whole.with_name(f"{whole.name}.part")
-        try:
-            for rows in _windows(out, camera, spans):
-                file.write(write_mot(part, rows).read_bytes())
-        finally:
-            part.unlink(missing_ok=True)
-    return target
+    return write_mot_parts(target, _windows(out, camera, spans, ids))
 
 
-def _windows(out: Path, camera: str, spans: Sequence[Span]) -> Iterator[MotRows]:
+def _windows(out: Path, camera: str, spans: Sequence[Span], ids: Mapping[int, int]) -> Iterator[MotRows]:
     """The boxes of one camera, `WINDOW` frames at a time; a visit is read again for each window it reaches into."""
     reached: dict[int, list[int]] = defaultdict(list)
     for first, last, number in spans:
@@ -237,12 +250,20 @@ def _windows(out: Path, camera: str, spans: Sequence[Span]) -> Iterator[MotRows]
             reached[window].append(number)
     for window, numbers in sorted(reached.items()):
         visits = (read_visit(out, camera, number, crops=False) for number in numbers)
-        parts = [_within(visit, window) for visit in visits if visit is not None]
-        frames, ids, boxes, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-        yield mot_rows(frames, ids, boxes, confidences=scores)
+        parts = [_within(visit, window, ids[visit.number]) for visit in visits if visit is not None]
+        frames, owners, boxes, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+        kept = _once_a_frame(frames, owners, scores)
+        yield mot_rows(frames[kept], owners[kept], boxes[kept], confidences=scores[kept])
 
 
-def _within(visit: Visit, window: int) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+def _within(visit: Visit, window: int, owner: int) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
     track = visit.tracklet
     rows = track.frames // WINDOW == window
-    return track.frames[rows] + 1, np.full(rows.sum(), visit.number), track.boxes_xyxy[rows], track.scores[rows]
+    return track.frames[rows] + 1, np.full(rows.sum(), owner), track.boxes_xyxy[rows], track.scores[rows]
+
+
+def _once_a_frame(frames: IntArray, owners: IntArray, scores: FloatArray) -> IntArray:
+    """The rows to keep: where two visits of one person touch, they may share a frame, and the surer box stands."""
+    order = np.lexsort((-scores, owners, frames))
+    same = (np.diff(frames[order]) == 0) & (np.diff(owners[order]) == 0)
+    return np.sort(order[np.concatenate([[True], ~same])[: len(order)]])

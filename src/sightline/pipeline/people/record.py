@@ -23,6 +23,7 @@ OUR_FILES = (
     FILE_NAME,
     "events.jsonl",
     "tracks.csv",
+    "identities.csv",
     "people.json",
     "timing.json",
     "tracks.npz",
