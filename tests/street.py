@@ -7,7 +7,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
+from sightline.card import CARD_KEY, PIXELS, ImageInput, ModelCard, VectorOutput
+from sightline.onnx_file import read_onnx, with_metadata
 from sightline.synth.scene import Scene
 from sightline.tracking.mot_files import write_mot
 from sightline.types import Embeddings, Image
@@ -31,6 +34,32 @@ class ColourEmbedder:
         bins = [cv2.calcHist([half], [0, 1, 2], None, [4] * 3, [0, 256] * 3).ravel() / half.size for half in halves]
         vector = np.sqrt(np.concatenate(bins))
         return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def patches_model(path: Path) -> Path:
+    """An ONNX file with a card: the mean colours of eight by two patches of a person tell clothes apart."""
+    onnx = pytest.importorskip("onnx", reason="the smallest of models is made with onnx")
+    from onnx import TensorProto, helper
+
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 64, 32])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 48])
+    nodes = [
+        helper.make_node("AveragePool", ["images"], ["patches"], kernel_shape=[8, 16], strides=[8, 16]),
+        helper.make_node("Flatten", ["patches"], ["features"]),
+    ]
+    graph = helper.make_graph(nodes, "patches", [images], [features])
+    bare = path.with_name("bare-" + path.name)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(bare))
+    card = ModelCard(
+        task="reid",
+        arch="patches",
+        image=ImageInput("images", (64, 32), PIXELS["torchreid"]),
+        output=VectorOutput("features", 48, normalised=False),
+        fingerprint=read_onnx(bare).fingerprint or PRINT,
+    )
+    with_metadata(bare, path, entries={CARD_KEY: card.to_json()})
+    bare.unlink()
+    return path
 
 
 def write_street(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from street import ColourEmbedder, write_street
 
 from sightline.errors import SourceError
 from sightline.pipeline.people.plans import CameraPlan, Nobody
@@ -23,6 +22,7 @@ from sightline.tracking.mot_files import read_mot
 from sightline.tracking.precomputed import read_detections
 from sightline.tracking.tracker import AppearanceTracker
 from sightline.types import Frame, Tracks
+from street import ColourEmbedder, write_street
 
 DECISION = Decision("new", "somebody", "")
 
@@ -152,7 +152,7 @@ def test_a_run_stopped_at_any_frame_goes_on_as_if_it_had_not_been(
 
 
 class Killed(Kept):
-    """Takes a copy of the folder at a frame, which is what a kill at that moment leaves, and of the visits till then."""
+    """Takes a copy of the folder at a frame, which is what a kill then leaves, and of the visits before."""
 
     def __init__(self, folder: Path, copy: Path, *, at: int) -> None:
         super().__init__()

@@ -126,7 +126,7 @@ def require_plausible(args: argparse.Namespace) -> None:
     _require(not (args.from_stage or args.until_stage), "--from and --until are about stages; pass --config too")
     _require(args.max_age > 0 and args.embed_every > 0, "--max-age and --embed-every are seconds above 0")
     _require(args.min_score is None or 0 <= args.min_score <= 1, "--min-score is a share from 0 to 1")
-    names = [name for name, _ in args.camera]
+    names = [name.casefold() for name, _ in args.camera]  # files are named after them
     _require(len(set(names)) == len(names), "two --camera have the same name; give each its own")
 
 
