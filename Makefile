@@ -36,6 +36,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/tracknet.py
 	$(BIN)/python benchmarks/tracking.py
 	$(BIN)/python benchmarks/mot_evaluation.py
+	$(BIN)/python benchmarks/ball_memory.py
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/report.py
 

@@ -102,6 +102,7 @@ def test_the_wheel_holds_every_page_template(wheel: Path, contents: list[str]) -
     templates = {path.relative_to(built_from).as_posix() for path in built_from.rglob("templates/*")}
     assert "sightline/training/templates/worst_queries.html" in templates
     assert templates <= set(contents)
+    assert "sightline/schemas/event-1.json" in contents
 
 
 def test_the_wheel_holds_the_licence(wheel: Path, contents: list[str]) -> None:

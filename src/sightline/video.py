@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 # What plays where: mp4v in every player, VP8 in every browser too. H.264 encoders are not in permissive builds.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
-COUNTED = frozenset({".mp4", ".m4v", ".mov", ".avi"})  # hold the number of their frames; others, only their length
 DAMAGED_IN_A_ROW = 1000  # packets, after which a file is over
 
 
@@ -114,8 +113,6 @@ class VideoFile(_Closing):
                 "%s ends after %d of the %d frames it promises: it is damaged, or was trimmed",
                 *(self._path, self._next, promised),
             )
-        elif promised is not None and self._path.suffix.lower() in COUNTED:
-            self.left_out = max(self.left_out, promised - self._next)
         if self.left_out:
             log.warning("%s is damaged in the midst; frames left out: %d", self._path, self.left_out)
 

@@ -1,0 +1,150 @@
+"""INI as GLib's GKeyFile reads it, which is what nvinfer uses. It is stricter than the INI readers people know.
+
+A comment is a line of its own; there is none behind a value. A line that is neither a comment, a `[group]` nor
+`key=value` fails the whole file. Numbers are not trimmed alike: behind an integer anything may follow after a blank,
+behind a fraction nothing at all may follow.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sightline.deploy.doctor.document import BOM, Document, Group, Setting, read_lines
+from sightline.deploy.doctor.rules import Edit, Finding, Place, Rule
+
+_SPACE = " \t\n\v\f\r"
+_GROUP = re.compile(r"\[([^\[\]\x00-\x1f\x7f]+)\][ \t\n\v\f\r]*")
+_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?\d+)(?:[ \t\n\v\f\r].*)?", re.ASCII | re.DOTALL)
+_DOUBLE = re.compile(
+    r"[ \t\n\v\f\r]*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
+)
+_HEXADECIMAL = re.compile(r"[ \t\n\v\f\r]*[+-]?0[xX][0-9a-fA-F]+", re.ASCII)
+_INT_RANGE = range(-(1 << 31), 1 << 31)
+
+CFG002 = Rule(
+    "CFG002",
+    "error",
+    "the file begins with a byte order mark",
+    "GLib takes the mark for text before the first group and refuses the whole file. Editors on Windows write it "
+    "without showing it.",
+    "Save the file as UTF-8 without BOM.",
+    bad="<EF BB BF>[property]",
+    good="[property]",
+)
+CFG003 = Rule(
+    "CFG003",
+    "error",
+    "a line is neither a comment, a [group] nor key=value",
+    "GLib refuses the whole file for one such line, and nvinfer then says only that it failed to create its context. "
+    "`key: value` is the YAML form and belongs in a .yml file; `;` does not begin a comment, and a comment does not "
+    "follow a [group].",
+    "Write key=value below a [group], comments on lines of their own that begin with #.",
+    bad="network-type: 100",
+    good="network-type=100",
+)
+RULES = (CFG002, CFG003)
+
+
+def read_key_file(path: Path) -> Document:
+    """Raises `ConfigError` for what is not a text file; everything else is among the problems of the document."""
+    return parse_key_file(path, read_lines(path))
+
+
+def parse_key_file(path: Path, lines: tuple[str, ...]) -> Document:
+    """Reads on after a line that GLib would stop at, so that one run names all that is wrong."""
+    groups: list[Group] = []
+    problems: list[Finding] = []
+    settings: list[Setting] = []
+
+    def close() -> None:
+        if groups:
+            groups[-1] = Group(groups[-1].name, groups[-1].line, tuple(settings))
+        settings.clear()
+
+    for number, text in enumerate(lines, start=1):
+        place = Place(path, number)
+        if number == 1 and text.startswith(BOM):
+            problems.append(_bom(place, text))
+        line = text.removeprefix(BOM if number == 1 else "").lstrip(_SPACE)
+        if not line or line.startswith("#"):
+            continue
+        if heading := _GROUP.fullmatch(line):
+            close()
+            groups.append(Group(heading[1], number))
+        elif setting := _setting(line, number):
+            settings.append(setting)
+            if not groups:
+                problems.append(CFG003.found(place, line, "a [group] before the first setting"))
+        else:
+            problems.append(_unreadable(place, line))
+            settings.extend(_meant(line, number))
+    close()
+    return Document(path, "ini", lines, tuple(groups), tuple(problems))
+
+
+def _setting(line: str, number: int) -> Setting | None:
+    key, equals, value = line.partition("=")
+    if not equals or not key:
+        return None
+    return Setting(key.rstrip(_SPACE), value.lstrip(_SPACE), number)
+
+
+def _bom(place: Place, text: str) -> Finding:
+    return CFG002.found(
+        place, "a byte order mark", "a line of text", edits=(Edit(place.line, (text.removeprefix(BOM),)),)
+    )
+
+
+def _unreadable(place: Place, line: str) -> Finding:
+    repaired = _repaired(line)
+    edits = () if repaired is None else (Edit(place.line, repaired),)
+    return CFG003.found(place, line, "a line that begins with #, a [group], or key=value", edits=edits)
+
+
+def _repaired(line: str) -> tuple[str, ...] | None:
+    """What was surely meant, where that can be told."""
+    if match := re.fullmatch(r"(\[[^\[\]]+\])\s*(#.*)", line):
+        return match[2], match[1]
+    if match := re.fullmatch(r"([a-zA-Z][\w-]*)\s*:\s*(\S.*)", line):
+        return (f"{match[1]}={match[2]}",)
+    return (f"#{line[1:]}",) if line.startswith(";") else None
+
+
+def _meant(line: str, number: int) -> list[Setting]:
+    """The setting in a `key: value` line, so that what it says is judged as well."""
+    key, colon, value = line.partition(":")
+    is_setting = colon and re.fullmatch(r"[a-zA-Z][\w-]*", key.rstrip())
+    return [Setting(key.rstrip(), value.strip(), number)] if is_setting else []
+
+
+def as_integer(text: str) -> int | None:
+    """As `g_key_file_get_integer`: None is its error."""
+    match = _INTEGER.fullmatch(text)
+    if match is None or len(match[1]) > 12:  # Python refuses to convert thousands of digits
+        return None
+    number = int(match[1])
+    return number if number in _INT_RANGE else None
+
+
+def as_double(text: str) -> float | None:
+    """As `g_key_file_get_double`: None is its error."""
+    if _HEXADECIMAL.fullmatch(text):
+        return float.fromhex(text.strip(_SPACE))
+    return float(text.strip(_SPACE)) if _DOUBLE.fullmatch(text) else None
+
+
+def list_items(text: str) -> list[str]:
+    """As GLib splits a list: at ';', one of which may end it."""
+    items = text.split(";")
+    return items[:-1] if items[-1] == "" else items
+
+
+def as_integers(text: str) -> list[int] | None:
+    numbers = [number for item in list_items(text) if (number := as_integer(item)) is not None]
+    return numbers if len(numbers) == len(list_items(text)) else None
+
+
+def as_doubles(text: str) -> list[float] | None:
+    numbers = [number for item in list_items(text) if (number := as_double(item)) is not None]
+    return numbers if len(numbers) == len(list_items(text)) else None

@@ -1,0 +1,88 @@
+"""What a rule is, and what it says where it is broken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something is said."""
+
+    path: Path
+    line: int = 0  # from 1; 0 is the file as a whole
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" if self.line else str(self.path)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Other lines in the place of one."""
+
+    line: int  # from 1
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One mistake: how bad it is, why, and what to do instead. Its page in the documentation is made of this."""
+
+    id: str
+    severity: Severity  # a finding may be more severe, where the model's own card proves it
+    title: str
+    why: str
+    fix: str
+    bad: str = ""  # lines that are caught
+    good: str = ""  # the same lines as they should be
+
+    def found(
+        self,
+        place: Place,
+        value: object,
+        expected: str,
+        *,
+        severity: Severity | None = None,
+        fix: str = "",
+        edits: tuple[Edit, ...] = (),
+    ) -> Finding:
+        return Finding(self, place, str(value), expected, severity or self.severity, fix or self.fix, edits)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule broken somewhere. `edits` repair it where nobody has to be asked how."""
+
+    rule: Rule
+    place: Place
+    value: str
+    expected: str
+    severity: Severity
+    fix: str
+    edits: tuple[Edit, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "rule": self.rule.id,
+            "severity": self.severity,
+            "file": str(self.place.path),
+            "line": self.place.line,
+            "title": self.rule.title,
+            "value": self.value,
+            "expected": self.expected,
+            "why": self.rule.why,
+            "fix": self.fix,
+            "fixable": bool(self.edits),
+        }
+
+
+_ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+
+
+def by_weight(finding: Finding) -> tuple[int, str, int, str]:
+    """The order of a report: the worst first, then by place."""
+    return _ORDER[finding.severity], str(finding.place.path), finding.place.line, finding.rule.id
