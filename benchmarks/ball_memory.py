@@ -107,7 +107,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=10_000, help="frames to answer (default 10,000)")
     parser.add_argument("--widths", nargs="+", choices=WIDTHS, default=["x0_25"], help="of the network (default x0_25)")
-    parser.add_argument("--batch", type=int, default=BallOptions().batch, help="windows at once (default 4)")
+    parser.add_argument(
+        "--batch", type=int, default=BallOptions().batch, help=f"windows at once (default {BallOptions().batch})"
+    )
     parser.add_argument("--contender", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.contender is not None:

@@ -312,6 +312,16 @@ def test_what_is_missing_or_too_much_is_one_line(model: Path, street: Path, tmp_
     assert not (tmp_path / "out" / "visits").exists()
 
 
+def test_a_source_named_wrongly_leaves_the_folder_free_for_the_right_one(
+    model: Path, street: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing of a video" * 50)
+    boxes, out = ("--detector", street / "gate.txt"), ("-o", tmp_path / "out")
+    assert "broken.mp4" in refused(capsys, broken, "-m", model, *boxes, *out)
+    assert main(list(map(str, ["people", street / "gate.mp4", "-m", model, *boxes, *out, "--quiet"]))) == 0
+
+
 def test_a_rate_nobody_calibrated_is_refused(model: Path, street: Path, tmp_path: Path, capsys: Capture) -> None:
     told = refused(capsys, street / "gate.mp4", "-m", model, "--far", "0.001", "-o", tmp_path / "out")
     assert told.startswith("--far 0.001 cannot be had: ") and "calibrate" in told

@@ -12,14 +12,14 @@ from sightline.cli.people_parts import Parts
 from sightline.cli.people_progress import watching
 from sightline.cli.people_report import Result, tell, write_results, write_timing
 from sightline.cli.stopping import stops_at_signals
-from sightline.errors import ConfigError
+from sightline.errors import ConfigError, SourceError
 from sightline.gallery.gallery import Gallery
 from sightline.gallery.open_gallery import open_gallery
 from sightline.pipeline.cluster import threshold_for
 from sightline.pipeline.people.courier import Courier, close_all
 from sightline.pipeline.people.event_log import EventLog
 from sightline.pipeline.people.keeping import EVENTS, Keeper, settle_late
-from sightline.pipeline.people.record import RunRecord, finish, open_record
+from sightline.pipeline.people.record import RunRecord, finish, forget_if_empty, open_record
 from sightline.pipeline.people.run import PeopleRun
 from sightline.pipeline.people.sinks import open_sink
 from sightline.pipeline.timing import Stopwatch
@@ -53,6 +53,10 @@ def run(args: argparse.Namespace) -> int:
         started_s = time.perf_counter()
         try:
             _do(job, parts, record, gallery, log)
+        except SourceError:
+            if not job.frames:
+                forget_if_empty(args.out)  # so that the same folder takes the source as it should have been named
+            raise
         finally:
             unsent = close_all(couriers)
         timing = write_timing(args.out, job.clock, frames=job.frames, seconds=time.perf_counter() - started_s)

@@ -36,9 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=SOURCE",
         help="a camera beside others: a file, a device number, rtsp://, http://; may be repeated",
     )
-    parser.add_argument(
-        "-o", "--out", type=Path, metavar="DIR", help="default: runs/people"
-    )
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="default: runs/people")
     parser.add_argument("-m", "--model", help="the re-identification model: an .onnx file, a checkpoint, …")
     parser.add_argument("--live", action="store_true", help="take files as cameras too; show a table of who is there")
     parser.add_argument("--video", type=Path, metavar="FILE", help="the video with everybody named (.mp4, .webm, …)")

@@ -29,7 +29,7 @@ class BallOptions:
     """How the ball is looked for. The defaults are the paper's."""
 
     eval_mode: EvalMode = "weight"
-    batch: int = 4  # windows the network is run on at once
+    batch: int = 1  # windows the network is run on at once; more cost memory, and save time on a GPU only
     median_frames: int = 60  # the background of a file is the median of so many of its frames
     warm_up_frames: int = 30  # and that of a camera the median of its first
     track: TrackOptions = field(default_factory=TrackOptions)

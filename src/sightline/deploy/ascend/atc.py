@@ -21,7 +21,9 @@ def soc_name(text: str) -> str:
     """ "Ascend310P3" for "310P3". Newer chips (310B4, 910B3, …) have names of their own: `npu-smi info` shows them."""
     said = re.fullmatch(r"(?:Ascend)?(\d{3}[0-9A-Za-z_]*)", text)
     if said is None:
-        raise ConfigError(f"no SoC version {text!r}; expected {', '.join(SOC_VERSIONS)}, or the name npu-smi info shows")
+        raise ConfigError(
+            f"no SoC version {text!r}; expected {', '.join(SOC_VERSIONS)}, or the name npu-smi info shows"
+        )
     return f"Ascend{said[1]}"
 
 
@@ -69,7 +71,9 @@ def input_shape(model: Path) -> str:
         raise ModelFormatError(f"{model} takes {', '.join(map(str, file.inputs))}; expected one image (N, 3, H, W)")
     spec = file.inputs[0]
     if None in spec.shape:
-        raise ModelFormatError(f"{model} takes {spec}, which leaves sizes open; fix them with `sightline ascend export`")
+        raise ModelFormatError(
+            f"{model} takes {spec}, which leaves sizes open; fix them with `sightline ascend export`"
+        )
     return f"{spec.name}:{','.join(map(str, spec.shape))}"
 
 

@@ -25,7 +25,7 @@ LARGEST_DIFFERENCE = 1e-4  # of the largest value in the vectors
 
 
 def batch_file(source: Path, batch: int) -> Path:
-    """ `osnet_x1_0_bs16_sim.onnx`, beside `osnet_x1_0.onnx`."""
+    """`osnet_x1_0_bs16_sim.onnx`, beside `osnet_x1_0.onnx`."""
     return source.with_name(f"{source.stem}_bs{batch}_sim.onnx")
 
 

@@ -1,7 +1,7 @@
 """How fast it was, in the words and files of the benchmark tool.
 
-A latency there is that of one sample: a batch's time over its size. Both figures are means over the rounds, of rates and
-of latencies, so their product is a little above one second.
+A latency there is that of one sample: a batch's time over its size. Both figures are means over the rounds, of rates
+and of latencies, so their product is a little above one second.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from sightline.files import replacing
 
 STAND_IN = "sightline's stand-in"
 _MEASURED_BY = "[INFO] measured by "
-_PURE_NAME = re.compile(r"PureInfer_perf_of_(?P<model>.+)_in_device_(?P<device>\d+)\.txt")
-_VISION_NAME = re.compile(r"perf_vision_batchsize_(?P<batch>\d+)_device_(?P<device>\d+)\.txt")
-_BATCH = re.compile(r"_bs(\d+)(?!\d)")
+_PURE_NAME = re.compile(r"PureInfer_perf_of_(?P<model>.+?)_bs(?P<batch>\d+)(?:_.*)?_in_device_\d+\.txt")
+_VISION_NAME = re.compile(r"perf_vision_batchsize_(?P<batch>\d+)_device_\d+\.txt")
 _AVERAGES = re.compile(
     r"ave_throughputRate\s*[:=]\s*([\d.eE+-]+)\s*samples/s,\s*ave_latency\s*[:=]\s*([\d.eE+-]+)\s*ms"
 )
@@ -103,24 +102,24 @@ class Spent:
 
 def write_vision(spent: Spent, target: Path, *, measured_by: str) -> None:
     """The five lines of the tool. Its total latency is in milliseconds, that of the parts is per sample."""
-    rates = {
-        name: _rate(spent.images, seconds)
-        for name, seconds in vars(spent).items()
-        if name.endswith("_s")
-    }
-    each_ms = {name: seconds * 1000 / max(spent.images, 1) for name, seconds in vars(spent).items() if name[-2:] == "_s"}
-    interface = f"Interface throughputRate: {rates['interface_s']:.6g}"
+    images = spent.images
+    interface = f"Interface throughputRate: {_rate(images, spent.interface_s):.6g}"
     _write(
         [
-            f"[e2e] throughputRate: {rates['total_s']:.6g}, latency: {spent.total_s * 1000:.6g}",
-            f"[data read] throughputRate: {rates['read_s']:.6g}, moduleLatency: {each_ms['read_s']:.6g}",
-            f"[preprocess] throughputRate: {rates['join_s']:.6g}, moduleLatency: {each_ms['join_s']:.6g}",
-            f"[infer] throughputRate: {rates['infer_s']:.6g}, {interface}, moduleLatency: {each_ms['infer_s']:.6g}",
-            f"[post] throughputRate: {rates['post_s']:.6g}, moduleLatency: {each_ms['post_s']:.6g}",
+            f"[e2e] throughputRate: {_rate(images, spent.total_s):.6g}, latency: {spent.total_s * 1000:.6g}",
+            f"[data read] {_module(images, spent.read_s)}",
+            f"[preprocess] {_module(images, spent.join_s)}",
+            f"[infer] {_module(images, spent.infer_s, interface)}",
+            f"[post] {_module(images, spent.post_s)}",
             *_signature(measured_by),
         ],
         target,
     )
+
+
+def _module(images: int, seconds: float, *between: str) -> str:
+    each_ms = seconds * 1000 / max(images, 1)
+    return ", ".join([f"throughputRate: {_rate(images, seconds):.6g}", *between, f"moduleLatency: {each_ms:.6g}"])
 
 
 def _rate(images: int, seconds: float) -> float:
@@ -136,15 +135,23 @@ def read_interface(path: Path) -> tuple[float, str]:
     return float(said[1]), _measured_by(text)
 
 
-def pure_files(folder: Path) -> dict[int, list[Path]]:
-    """The PureInfer files of a result folder by batch size, as their models' names tell it."""
-    found: dict[int, list[Path]] = {}
+def pure_files(folder: Path, *, model: str = "") -> dict[int, list[Path]]:
+    """The PureInfer files of a result folder by batch size, as their models' names tell it.
+
+    Raises `ConfigError` where they are of several models and `model` does not say whose are meant.
+    """
+    found: dict[str, dict[int, list[Path]]] = {}
     for path in sorted(folder.glob("PureInfer_perf_of_*.txt")):
         named = _PURE_NAME.fullmatch(path.name)
-        batches = _BATCH.findall(named["model"]) if named else []
-        if batches:
-            found.setdefault(int(batches[-1]), []).append(path)
-    return found
+        if named:
+            found.setdefault(named["model"], {}).setdefault(int(named["batch"]), []).append(path)
+    if model or not found:
+        return found.get(model, {})
+    if len(found) > 1:
+        raise ConfigError(
+            f"{folder} holds the speeds of {' and '.join(sorted(found))}; pass --model NAME for one of them"
+        )
+    return next(iter(found.values()))
 
 
 def vision_files(folder: Path) -> dict[int, list[Path]]:

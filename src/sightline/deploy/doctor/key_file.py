@@ -15,6 +15,7 @@ from sightline.deploy.doctor.rules import Edit, Finding, Place, Rule
 
 _SPACE = " \t\n\v\f\r"
 _GROUP = re.compile(r"\[([^\[\]\x00-\x1f\x7f]+)\][ \t\n\v\f\r]*")
+_KEY = re.compile(r"(?! )[^=\[\]]*[^=\[\] ](?:\[[\w.@-]*\])?")  # with a locale in brackets
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?\d+)(?:[ \t\n\v\f\r].*)?", re.ASCII | re.DOTALL)
 _DOUBLE = re.compile(
     r"[ \t\n\v\f\r]*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
@@ -85,9 +86,8 @@ def parse_key_file(path: Path, lines: tuple[str, ...]) -> Document:
 
 def _setting(line: str, number: int) -> Setting | None:
     key, equals, value = line.partition("=")
-    if not equals or not key:
-        return None
-    return Setting(key.rstrip(_SPACE), value.lstrip(_SPACE), number)
+    name = key.rstrip(_SPACE)
+    return Setting(name, value.lstrip(_SPACE), number) if equals and _KEY.fullmatch(name) else None
 
 
 def _bom(place: Place, text: str) -> Finding:

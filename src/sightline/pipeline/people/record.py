@@ -67,6 +67,12 @@ def open_record(folder: Path, settings: Mapping[str, Any], *, restart: bool = Fa
     return found
 
 
+def forget_if_empty(folder: Path) -> None:
+    """Of a run that could not begin, leave no record; one that was begun another time keeps its own."""
+    if not any((folder / name).exists() for name in OURS if name != STATE):
+        (folder / FILE_NAME).unlink(missing_ok=True)
+
+
 def finish(folder: Path, record: RunRecord) -> None:
     write_record(folder, replace(record, finished=True))
 
