@@ -59,7 +59,7 @@ def _add_search_arguments(group: argparse._ArgumentGroup) -> None:
     defaults = BallOptions()
     group.add_argument("--eval-mode", default=defaults.eval_mode, choices=EVAL_MODES, help="how windows are combined")
     group.add_argument("--stride", type=positive, default=1, help="frames from window to window (default: 1)")
-    group.add_argument("--batch", type=positive, default=defaults.batch, help="windows at once (default: 4)")
+    group.add_argument("--batch", type=positive, default=defaults.batch, help="windows at once, for a GPU (default: 1)")
     group.add_argument("--threshold", type=float, default=THRESHOLD, help="heat that is a ball (default: 0.5)")
     group.add_argument(
         "--decode", default="blob", choices=DECODES, help="argmax: as some predecessors, any heat is a ball"

@@ -146,8 +146,7 @@ class OnnxRuntimeEngine:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # Planning one block for all tensors keeps the largest ever needed: a third more memory for a full-width TrackNet,
-        # and no time saved with any network here.
+        # To plan one block for all tensors takes a third more memory for a full-width TrackNet, and saves no time here.
         options.enable_mem_pattern = False
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = threads

@@ -8,13 +8,13 @@ back in one. That middle is first the look of the empty place, then more and mor
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.types import FloatArray, Image
+from sightline.types import FloatArray, Image, IntArray
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +23,9 @@ HEIGHTS = (0.3, 0.5, 0.75)  # of the picture's
 ROWS, COLUMNS = 3, 6  # places of each height
 FEWEST_PLACES = 6  # that show nobody, for their mean to mean anything
 PRIOR = 3.0  # people that the look of the empty place counts as
+FEWEST_PEOPLE = 3  # whose mean says something of a place that nobody saw empty
+MOST_PEOPLE = 500  # of a camera; more would not move their mean
+GRAINS = 2.0**40  # to one: vectors are added up in whole numbers, so that their order changes nothing
 
 
 def empty_places(image: Image, boxes: FloatArray) -> list[Image]:
@@ -52,42 +55,101 @@ def _is_free(place: tuple[int, int, int, int], boxes: FloatArray) -> bool:
 
 def seen_from(centre: FloatArray | Floats | None, vectors: FloatArray | Floats) -> FloatArray:
     """Unit vectors (N, D) from the centre (D,) to these; one that lies there is zeros. NaN rows stay so."""
-    moved = vectors if centre is None else vectors - centre
+    return np.asarray(_directions(centre, vectors), np.float32)
+
+
+def _directions(centre: FloatArray | Floats | None, vectors: FloatArray | Floats) -> Floats:
+    moved = np.asarray(vectors if centre is None else vectors - centre, np.float64)
     lengths = np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.asarray(moved / np.where(lengths > 1e-6, lengths, np.inf), np.float32)
+    return np.asarray(moved / np.where(lengths > 1e-6, lengths, np.inf))
 
 
 class Scenery:
-    """The middle of what each camera shows, as far as its empty place and the people seen there are known."""
+    """The middle of what each camera shows, as far as its empty place and the people seen there are known.
 
-    def __init__(self) -> None:
-        self._empty: dict[str, Floats] = {}
-        self._people: dict[str, dict[str, Floats]] = defaultdict(dict)
+    The answers depend on what was told, and to the last bit not on the order: whoever goes over a visit again gets the
+    same numbers.
+    """
+
+    def __init__(self, empty: Mapping[str, FloatArray] | None = None) -> None:
+        self._empty = {camera: np.asarray(vector, np.float64) for camera, vector in (empty or {}).items()}
+        self._people: dict[str, _Crowd] = {}
+        self._middles: dict[str, Floats | None] = {}  # those asked for since something was told
 
     def tell_empty(self, camera: str, vector: FloatArray | None) -> None:
-        """How the place looks without anybody, (D,)."""
-        if vector is not None:
+        """How the place looks without anybody, (D,); None where nobody knows."""
+        if vector is not None and not np.array_equal(vector, self._empty.get(camera, ())):
             self._empty[camera] = np.asarray(vector, np.float64)
+            self._middles.clear()
 
-    def tell_person(self, camera: str, identity: str, vector: FloatArray) -> None:
+    def tell_person(self, camera: str, identity: str, entry_id: str, vector: FloatArray) -> None:
         """Somebody was seen there. Only their first visit counts, or whoever comes often would become the middle."""
-        self._people[camera].setdefault(identity, np.asarray(vector, np.float64))
+        crowd = self._people.setdefault(camera, _Crowd.of_nobody(len(vector)))
+        if identity not in crowd.entries and len(crowd.entries) < MOST_PEOPLE:
+            self._people[camera] = crowd.plus(identity, entry_id, vector)
+            self._middles.clear()
+
+    def without(self, camera: str, entry_id: str, vector: FloatArray) -> Scenery:
+        """As it is without what that entry, of that vector, has added to it."""
+        crowd = self._people.get(camera)
+        if crowd is None or entry_id not in crowd.entries.values():
+            return self
+        other = Scenery(self._empty)
+        other._people = {**self._people, camera: crowd.minus(entry_id, vector)}
+        return other
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a middle, if only a guess: either no camera has one or all have."""
+        identities = set[str]().union(*(crowd.entries for crowd in self._people.values()))
+        return bool(self._empty) or len(identities) >= FEWEST_PEOPLE
 
     def centre(self, camera: str) -> Floats | None:
-        """(D,) or None while nothing is known."""
-        prior, people = self._prior(camera), list(self._people[camera].values())
-        if prior is None:
-            return None
-        return np.asarray((PRIOR * prior + np.sum(people, axis=0)) / (PRIOR + len(people)) if people else prior)
+        """(D,), or None while nothing is known."""
+        if camera not in self._middles:
+            self._middles[camera] = self._middle(camera) if self.is_known else None
+        return self._middles[camera]
 
-    def _prior(self, camera: str) -> Floats | None:
+    def _middle(self, camera: str) -> Floats:
+        prior, crowd = self._prior(camera), self._people.get(camera)
+        return prior if crowd is None else (PRIOR * prior + crowd.sum) / (PRIOR + len(crowd.entries))
+
+    def _prior(self, camera: str) -> Floats:
         """The empty place; where nobody knows it, what other places look like, else everybody there is."""
         if camera in self._empty:
             return self._empty[camera]
-        known = list(self._empty.values()) or [vector for people in self._people.values() for vector in people.values()]
-        return np.mean(known, axis=0) if len(known) >= (1 if self._empty else PRIOR) else None
+        if self._empty:
+            return np.asarray(np.mean([self._empty[name] for name in sorted(self._empty)], axis=0))
+        crowds = self._people.values()
+        return np.asarray(sum(crowd.grains for crowd in crowds) / GRAINS / sum(len(crowd.entries) for crowd in crowds))
 
-    def likeness(self, one: tuple[str, FloatArray], others: Sequence[tuple[str, FloatArray]]) -> list[float]:
-        """The cosine of a camera's vector (D,) with each of some others, each seen from the middle of its camera."""
-        from_middle = [seen_from(self.centre(camera), vector[None])[0] for camera, vector in (one, *others)]
-        return [float(np.clip(from_middle[0] @ other, -1, 1)) for other in from_middle[1:]]
+    def direction(self, camera: str, vector: FloatArray) -> Floats:
+        """The unit vector (D,) from the middle of what that camera shows; the likeness of two is their product."""
+        return _directions(self.centre(camera), vector[None])[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Crowd:
+    """The people of one camera."""
+
+    grains: IntArray  # (D,) the sum of their vectors
+    entries: Mapping[str, str]  # by identity, that of their first visit
+
+    @classmethod
+    def of_nobody(cls, dim: int) -> _Crowd:
+        return cls(np.zeros(dim, np.int64), {})
+
+    @property
+    def sum(self) -> Floats:
+        return np.asarray(self.grains / GRAINS)
+
+    def plus(self, identity: str, entry_id: str, vector: FloatArray) -> _Crowd:
+        return _Crowd(self.grains + _in_grains(vector), {**self.entries, identity: entry_id})
+
+    def minus(self, entry_id: str, vector: FloatArray) -> _Crowd:
+        left = {identity: entry for identity, entry in self.entries.items() if entry != entry_id}
+        return _Crowd(self.grains - _in_grains(vector), left)
+
+
+def _in_grains(vector: FloatArray) -> IntArray:
+    return np.rint(np.asarray(vector, np.float64) * GRAINS).astype(np.int64)

@@ -1,1 +1,1 @@
-"""Visits from an inference pipeline that runs elsewhere: DeepStream's metadata in, the sinks of `sightline people` out."""
+"""Visits from a pipeline that runs elsewhere: DeepStream's metadata in, the sinks of `sightline people` out."""

@@ -28,7 +28,7 @@ from sightline.pipeline.probe.collector import Collector
 from sightline.pipeline.probe.deployment import Deployment
 from sightline.pipeline.probe.desk import ABSENT_S, Desk
 from sightline.pipeline.probe.pyds_metadata import PydsReader
-from sightline.pipeline.probe.records import Reader
+from sightline.pipeline.probe.records import Reader, Wanted
 from sightline.pipeline.probe.servicemaker_metadata import ServiceMakerReader
 from sightline.pipeline.probe.tally import Tally
 from sightline.pipeline.probe.tap import Tap
@@ -82,7 +82,7 @@ class Collection:
         return self._tap(PydsReader(pyds, self._wanted, self.tally))
 
     @property
-    def _wanted(self) -> Any:
+    def _wanted(self) -> Wanted:
         return self.deployment.wanted(by_tracker=self.options.by_tracker)
 
     def _tap(self, reader: Reader) -> Tap:
@@ -143,8 +143,8 @@ def _collection(
 def _require_one_model(deployment: Deployment, embedder: Embedder) -> None:
     if (deployment.layer, deployment.dim) != (embedder.output.name, embedder.dim):
         raise ConfigError(
-            f"{deployment.model} puts out {embedder.output.name!r} of {embedder.dim} numbers, and the deployment is for "
-            f"{deployment.layer!r} of {deployment.dim}; write it again with `sightline deepstream init`"
+            f"{deployment.model} puts out {embedder.output.name!r} of {embedder.dim} numbers; the deployment is for "
+            f"{deployment.layer!r} of {deployment.dim}: write it again with `sightline deepstream init`"
         )
 
 
@@ -169,7 +169,7 @@ def _opened_run(options: Options, embedder: Embedder, rules: MemoryRules) -> Run
     run = open_record(options.out, settings, restart=options.restart)
     if not options.is_live and (options.out / VISITS).exists():
         raise ConfigError(
-            f"{options.out} holds the visits of a recording already; choose another folder, or restart to throw them away"
+            f"{options.out} holds the visits of a recording already; choose another folder, or restart to throw it away"
         )
     return run
 
@@ -187,7 +187,8 @@ class _Office:
     @property
     def start_s(self) -> float:
         """What the seconds of all visits count from; the same whenever the run is gone on with."""
-        return self.run.started_s if self.options.start_s is None else self.options.start_s
+        given_s = None if self.options.is_live else self.options.start_s
+        return self.run.started_s if given_s is None else given_s
 
     def plan(self, sensor: str) -> CameraPlan:
         return CameraPlan(sensor, "deepstream", self.start_s)

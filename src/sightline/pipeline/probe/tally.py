@@ -33,7 +33,7 @@ class Tally:
             log.warning("%s %s", seen, ADVICE[kind])
 
     def person(self, *, has_vector: bool, wanted: str) -> None:
-        """Somebody was seen. That many have no vector is usual, small ones are not looked at; that nobody has is not."""
+        """Somebody was seen. Many have no vector, for small ones are passed over; that nobody has one is wrong."""
         self.counts["with vector" if has_vector else "without vector"] += 1
         if not self.counts["with vector"] and self.counts["without vector"] == SILENT:
             log.warning(

@@ -30,7 +30,7 @@ class Tap:
             self._collector.fail(exc)
         except STRANGE as exc:
             failure = BackendError(
-                f"this DeepStream's metadata cannot be read: {exc!r}; its bindings are of another version than known here"
+                f"this DeepStream's metadata cannot be read ({exc!r}); its bindings are of a version not known here"
             )
             failure.__cause__ = exc
             self._collector.fail(failure)
