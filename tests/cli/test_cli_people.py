@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from running import error_line, sightline, started
 
+from event_brokers import IN_A_URL, PASSWORD, Subscriber, mosquitto_with_password, redis_server, wait_until
+from http_streams import streaming
 from painted_people import mean_colour_model
 from sightline.cli import main
 from sightline.gallery.open_gallery import open_gallery
@@ -391,3 +393,47 @@ def test_a_full_disk_is_one_line_and_what_was_kept_stays(street: Path, model: Pa
         assert "the disk is full" in error_line(done.stderr)
     finally:
         subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_camera_that_hangs_up_and_comes_back_smaller_is_watched_on(street: Path, model: Path, tmp_path: Path) -> None:
+    """A real stream: the second time it sends pictures of half the size, then it stays away."""
+    capture, pictures = cv2.VideoCapture(str(street / "gate.mp4")), []
+    while len(pictures) < 120:
+        pictures.append(np.asarray(capture.read()[1]))
+    capture.release()
+    small = [cv2.resize(picture, (160, 90)) for picture in pictures]
+    with streaming([pictures, small], pause_s=0.03) as address:
+        process = started(
+            "people", "--camera", f"gate={address}", "-m", model, "-o", tmp_path / "out", "--device", "cpu"
+        )
+        time.sleep(11)
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=30)
+    assert process.returncode == 0, error
+    assert "fell silent; opening it again" in error and "Traceback" not in error
+    assert json.loads((tmp_path / "out" / "timing.json").read_text())["frames"] > 150
+    assert output.splitlines()[0].endswith("of 1 source")
+
+
+def test_events_reach_both_brokers_and_no_password_is_left_in_the_folder(
+    street: Path, model: Path, tmp_path: Path
+) -> None:
+    redis = pytest.importorskip("redis", reason="redis is not installed")
+    with mosquitto_with_password(tmp_path / "mqtt") as broker, redis_server(tmp_path / "redis") as server:
+        mqtt = f"mqtt://anna:{IN_A_URL}@127.0.0.1:{broker.port}/site"
+        sinks = ["--sink", mqtt, "--sink", f"redis://127.0.0.1:{server.port}/0?stream=people"]
+        listener = Subscriber(broker.port, user="anna")
+        try:
+            assert main([*watched(street, model, tmp_path / "out", *sinks), "--quiet"]) == 0
+            told = [event["id"] for event in events(tmp_path / "out")]
+            wait_until(lambda: len(listener.messages) >= len(told))
+            assert [json.loads(text)["id"] for _, text, _, _ in listener.messages] == told
+            assert {topic for topic, _, _, _ in listener.messages} == {"site/gate/visit", "site/yard/visit"}
+        finally:
+            listener.close()
+        with redis.Redis(port=server.port) as client:
+            assert [json.loads(fields[b"event"])["id"] for _, fields in client.xrange("people")] == told
+    left = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert not [
+        path for path in left if PASSWORD.encode() in path.read_bytes() or IN_A_URL.encode() in path.read_bytes()
+    ]

@@ -10,18 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sightline.card import ImageInput
 from sightline.deploy.ascend import report as reports
 from sightline.deploy.ascend.atc import atc_missing, conversion
 from sightline.deploy.ascend.batches import BATCHES, batch_file, fix_batch
 from sightline.deploy.ascend.infer import run_list, run_list_on_device, run_noise, run_noise_on_device
 from sightline.deploy.ascend.info import Input, list_bins, write_info
 from sightline.deploy.ascend.metrics import Accuracy, measure, smallest_cosine, write_result
-from sightline.deploy.ascend.preprocess import images_in, prepare_folder
+from sightline.deploy.ascend.preprocess import images_in, input_of, prepare_folder
 from sightline.deploy.ascend.report import Report, Source
-from sightline.deploy.ascend.tools import NO_TOOL, Job, tool_here
 from sightline.deploy.ascend.stand_in import device_name
-from sightline.errors import CardError, ConfigError
+from sightline.deploy.ascend.tools import NO_TOOL, Job, tool_here
+from sightline.errors import ConfigError
 from sightline.files import output_error
 from sightline.runtime.cards import NO_CLAIMS, Claims
 from sightline.runtime.open import open_session
@@ -107,8 +106,7 @@ class Chain:
             self.say(f"no .om files: {missing}")
 
     def prepare(self, model: Path) -> None:
-        with open_session(model, "onnxruntime", "cpu", claims=self.plan.claims) as session:
-            spec = _image_of(session)
+        spec = input_of(model, self.plan.claims)
         for side, folder in SIDES.items():
             source, target = self.plan.data / folder, self.plan.work / f"{side}_prep_dataset"
             told = self._progress(f"preparing {side}", len(images_in(source)))
@@ -223,12 +221,6 @@ class Chain:
 def _opened(model: Path, device_id: int) -> Session:
     """On an Ascend where this ONNX Runtime has its provider, else on the CPU: every file and line says which it was."""
     return open_session(model, "onnxruntime", device_name(device_id))
-
-
-def _image_of(session: Session) -> ImageInput:
-    if session.card.image is None:
-        raise CardError(f"{session.path} does not take one image; expected a re-identification network")
-    return session.card.image
 
 
 def _make(folder: Path) -> None:

@@ -17,10 +17,20 @@ from sightline.card import PIXELS, ImageInput, Pixels
 from sightline.errors import CardError, ConfigError
 from sightline.files import output_error, replacing
 from sightline.images import IMAGE_SUFFIXES, read_image, resize
+from sightline.onnx_file import read_onnx
+from sightline.runtime.cards import NO_CLAIMS, Claims, card_of_onnx
 from sightline.types import Array, FloatArray, Image
 
 DOCUMENTED = ImageInput("image", (256, 128), PIXELS["torchreid"])
 AT_ONCE = 64  # files begun before the next are looked at: what an interruption has to wait for
+
+
+def input_of(model: Path, claims: Claims = NO_CLAIMS) -> ImageInput:
+    """What the card of an ONNX file says of its image, completed by what the user says. Nothing is run."""
+    image = card_of_onnx(read_onnx(model), claims).image
+    if image is None:
+        raise CardError(f"{model} does not take one image; expected a re-identification network")
+    return image
 
 
 def ignore(count: int) -> None:

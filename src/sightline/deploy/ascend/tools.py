@@ -149,3 +149,9 @@ def pure_of(output: str, job: Job, *, tool: str) -> PureInfer:
     if tool == "ais_bench":
         return PureInfer(float(said[1]), 1000 / float(said[1]), by)
     return PureInfer(job.batch * 1000 / float(said[1]), float(said[1]) / job.batch, by)
+
+
+def batch_in_name(model: Path) -> int:
+    """16 for `osnet_x1_0_bs16.om`; nothing else tells the batch of an .om without its device. 1 where none is named."""
+    said = re.findall(r"_bs([1-9]\d*)(?!\d)", model.stem)
+    return int(said[-1]) if said else 1

@@ -79,7 +79,9 @@ class TrackerConfig:
         return beside(self.path, text) if text and "\0" not in text else None
 
     def set_to(self, key: str, value: str) -> tuple[Edit, ...]:
-        return (self.document.set_to(self.reid, key, value),) if self.reid.line else ()
+        """The edit that gives a key of `ReID` a value; a list in ';' form becomes the YAML list the samples have."""
+        written = f"[{', '.join(value.split(';'))}]" if ";" in value else value
+        return (self.document.set_to(self.reid, key, written),) if self.reid.line else ()
 
 
 def read_tracker(path: Path) -> TrackerConfig:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.gallery.gallery import Gallery
+from sightline.gallery.gallery import Entry, Gallery, Hit
 from sightline.pipeline.people.memory_entries import number_of
 from sightline.pipeline.people.memory_rules import Mask, MemoryRules, Stays
-from sightline.types import IntArray
+from sightline.pipeline.people.scene import Scenery
+from sightline.types import FloatArray, IntArray
 
 Vectors = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Census:
-    """P identities and their N stays, in order of time. Of vectors it holds one average a person."""
+class Whereabouts:
+    """P identities and their N stays, in order of time."""
 
     names: Sequence[str]
-    averages: Vectors  # (P, D), of length 1
     owners: IntArray  # (N,) whose stay it is
     cameras: IntArray  # (N,)
     stays: Stays
@@ -83,21 +83,62 @@ class Census:
         return np.array([number_of(name) is None for name in self.names], np.bool_)
 
 
-def take_census(gallery: Gallery) -> Census:
+class _Journal:
+    """Stays, taken down one by one in any order."""
+
+    def __init__(self) -> None:
+        self.people: defaultdict[str, int] = defaultdict(lambda: len(self.people))
+        self._cameras: defaultdict[str, int] = defaultdict(lambda: len(self._cameras))
+        self._rows: list[tuple[int, int, float, float]] = []
+
+    def note(self, seen: Entry | Hit) -> int:
+        """The number of the one it is of."""
+        owner = self.people[seen.identity]
+        self._rows.append((owner, self._cameras[seen.camera], seen.first_s, seen.last_s))
+        return owner
+
+    def whereabouts(self) -> Whereabouts:
+        rows = np.array(sorted(self._rows, key=lambda row: row[2]), np.float64).reshape(-1, 4)
+        owners, cameras, firsts_s, lasts_s = rows.T
+        stays = Stays(firsts_s.copy(), lasts_s.copy())
+        return Whereabouts(list(self.people), owners.astype(np.int64), cameras.astype(np.int64), stays)
+
+
+def whereabouts_of(seen: Iterable[Entry | Hit]) -> Whereabouts:
+    journal = _Journal()
+    for one in seen:
+        journal.note(one)
+    return journal.whereabouts()
+
+
+@dataclass(frozen=True, eq=False)
+class Census:
+    """P identities. Of vectors there are two a person, of length 1: the average, and that with the scene taken out."""
+
+    whereabouts: Whereabouts
+    averages: Vectors  # (P, D)
+    directions: Vectors  # (P, D); the averages where nothing is known of the scene
+
+    def __len__(self) -> int:
+        return len(self.whereabouts)
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.whereabouts.names
+
+
+def take_census(gallery: Gallery, scenery: Scenery) -> Census:
     """Reads entry by entry, each picture forgotten at once."""
-    people: defaultdict[str, int] = defaultdict(lambda: len(people))
-    cameras: defaultdict[str, int] = defaultdict(lambda: len(cameras))
-    sums: list[Vectors] = []
-    rows: list[tuple[int, int, float, float]] = []
+    journal = _Journal()
+    sums: list[tuple[Vectors, Vectors]] = []
     for entry in gallery.iterate():
-        owner = people[entry.identity]
+        owner = journal.note(entry)
         if owner == len(sums):
-            sums.append(np.zeros(len(entry.vector)))
-        sums[owner] += entry.vector
-        rows.append((owner, cameras[entry.camera], entry.first_s, entry.last_s))
-    owners, seen_by, firsts_s, lasts_s = np.array(rows, np.float64).reshape(-1, 4).T
-    stays = Stays(firsts_s.copy(), lasts_s.copy())
-    return Census(list(people), _unit(sums), owners.astype(np.int64), seen_by.astype(np.int64), stays)
+            sums.append((np.zeros(len(entry.vector)), np.zeros(len(entry.vector))))
+        for total, vector in zip(sums[owner], (entry.vector, scenery.direction(entry.camera, entry.vector)), strict=True):
+            total += vector
+    averages, directions = zip(*sums, strict=True) if sums else ((), ())
+    return Census(journal.whereabouts(), _unit(averages), _unit(directions))
 
 
 def _unit(sums: Sequence[Vectors]) -> Vectors:
@@ -105,3 +146,14 @@ def _unit(sums: Sequence[Vectors]) -> Vectors:
     rows = np.stack(sums) if sums else np.empty((0, 0))
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(lengths, 1e-6), np.float64)
+
+
+def scenery_of(gallery: Gallery, scenes: Mapping[str, FloatArray]) -> Scenery:
+    """What is known of the cameras of a gallery: how their places look without anybody, and who was seen there.
+
+    One walk over all entries, each forgotten at once.
+    """
+    scenery = Scenery(scenes)
+    for entry in gallery.iterate():
+        scenery.tell_person(entry.camera, entry.identity, entry.id, entry.vector)
+    return scenery

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from sightline.errors import ConfigError
 from sightline.gallery.gallery import Entry, Hit
+from sightline.pipeline.cluster import USUAL_THRESHOLD
 from sightline.reid.identify import MARGIN, TIE
+
+# Likeness, the cosine with the scene taken out, from which on two may be one. Strangers seldom reach it, and people who
+# come back mostly do (docs/decisions/0008).
+DISTINCT = 0.5
+# Cosine where nobody has calibrated it and the scene is taken out: likeness decides then, and this only keeps out those
+# who have next to nothing in common, for whom a direction is chance.
+UNCALIBRATED = 0.5
 
 # As a track breaks and goes on under another number, a tracker may follow both for a moment: that is not two people.
 HANDOVER_S = 0.2
@@ -19,27 +27,51 @@ HANDOVER_S = 0.2
 Seconds = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+_A_COSINE = "a cosine, from -1 to 1"
+
 
 @dataclass(frozen=True)
 class MemoryRules:
     """What it takes to be recognised. Raises `ConfigError` for numbers that mean nothing."""
 
-    threshold: float  # cosine of averaged vectors
-    margin: float = MARGIN  # by which the best identity must be ahead of the next
+    threshold: float | None  # cosine of averaged vectors; None: nobody knows which
+    margin: float = MARGIN  # of likeness, by which the best identity must be ahead of the next
+    distinct: float = DISTINCT  # likeness: the cosine with the scene taken out, where that is known
     least_crops: int = 2  # behind a vector that makes a new identity; fewer can only be recognised
     travel_s: float | None = None  # from one camera to any other; None: cameras may see the same place
     forget_s: float | None = None  # whoever was last seen longer ago is not considered; None: everybody is
 
     def __post_init__(self) -> None:
-        _require(-1 <= self.threshold <= 1, "threshold", self.threshold, "a cosine, from -1 to 1")
+        _require(self.threshold is None or -1 <= self.threshold <= 1, "threshold", self.threshold, _A_COSINE)
+        _require(-1 <= self.distinct <= 1, "distinct", self.distinct, _A_COSINE)
         _require(0 <= self.margin <= 2, "margin", self.margin, "a difference of cosines, 0 or more")
         _require(self.least_crops >= 1, "least_crops", self.least_crops, "1 or more")
         for name in ("travel_s", "forget_s"):
             value = getattr(self, name)
             _require(value is None or 0 <= value < math.inf, name, value, "seconds, 0 or more, or none")
 
-    def is_ahead(self, score: float, runner_up: float) -> bool:
-        return score - runner_up >= max(self.margin, TIE)
+    def is_ahead(self, likeness: float, runner_up: float) -> bool:
+        return likeness - runner_up >= max(self.margin, TIE)
+
+    def bar(self, *, scene: bool) -> Bar:
+        """For two visits, `scene`: of which it is known what is to be taken out. Else likeness is the cosine, of which
+        more is asked then: as much as is usual, unless somebody knows better.
+        """
+        if not scene:
+            plain = USUAL_THRESHOLD if self.threshold is None else self.threshold
+            return Bar(plain, None)
+        return Bar(UNCALIBRATED if self.threshold is None else self.threshold, self.distinct)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What two of one person reach, both of it."""
+
+    cosine: float
+    likeness: float | None  # None: it is the cosine
+
+    def is_reached(self, cosine: float, likeness: float) -> bool:
+        return cosine >= self.cosine and (self.likeness is None or likeness >= self.likeness)
 
 
 def _require(condition: bool, name: str, value: object, expected: str) -> None:

@@ -40,10 +40,15 @@ def empty_places(image: Image, boxes: FloatArray) -> list[Image]:
 def _places(size_hw: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:
     height, width = size_hw
     for share in HEIGHTS:
-        tall, wide = max(8, int(share * height)), max(8, int(share * height * SHAPE))
-        for top in np.linspace(0, height - tall, ROWS).astype(int).tolist():
-            for left in np.linspace(0, max(0, width - wide), COLUMNS).astype(int).tolist():
-                yield left, top, min(width, left + wide), top + tall
+        tall, wide = min(height, max(8, int(share * height))), min(width, max(8, int(share * height * SHAPE)))
+        for top in _spread(height - tall, ROWS):
+            for left in _spread(width - wide, COLUMNS):
+                yield left, top, left + wide, top + tall
+
+
+def _spread(room: int, count: int) -> list[int]:
+    """So many places of one side, from 0 to all the room there is; fewer where they would be the same."""
+    return sorted(set(np.linspace(0, room, count).astype(int).tolist()))
 
 
 def _is_free(place: tuple[int, int, int, int], boxes: FloatArray) -> bool:
@@ -71,7 +76,7 @@ class Scenery:
     same numbers.
     """
 
-    def __init__(self, empty: Mapping[str, FloatArray] | None = None) -> None:
+    def __init__(self, empty: Mapping[str, FloatArray | Floats] | None = None) -> None:
         self._empty = {camera: np.asarray(vector, np.float64) for camera, vector in (empty or {}).items()}
         self._people: dict[str, _Crowd] = {}
         self._middles: dict[str, Floats | None] = {}  # those asked for since something was told
@@ -121,7 +126,8 @@ class Scenery:
         if self._empty:
             return np.asarray(np.mean([self._empty[name] for name in sorted(self._empty)], axis=0))
         crowds = self._people.values()
-        return np.asarray(sum(crowd.grains for crowd in crowds) / GRAINS / sum(len(crowd.entries) for crowd in crowds))
+        grains: IntArray = np.sum([crowd.grains for crowd in crowds], axis=0)
+        return np.asarray(grains / GRAINS / sum(len(crowd.entries) for crowd in crowds))
 
     def direction(self, camera: str, vector: FloatArray) -> Floats:
         """The unit vector (D,) from the middle of what that camera shows; the likeness of two is their product."""
