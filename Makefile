@@ -37,6 +37,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/tracking.py
 	$(BIN)/python benchmarks/mot_evaluation.py
 	$(BIN)/python benchmarks/ball_memory.py
+	$(BIN)/python benchmarks/ball_modes.py
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/report.py
 

@@ -1,6 +1,6 @@
 """Does training find the ball? TrackNet x0_25 from scratch on painted rallies, judged on halls it has never seen.
 
-    python benchmarks/ball_quality.py                # to benchmarks/results/ball_quality.json; an hour and a half on one core
+    python benchmarks/ball_quality.py                # an hour and a half on one core; to benchmarks/results
     python benchmarks/ball_quality.py --rallies 16 --epochs 1   # a look at it; nothing is kept
 
 The network sees crops about the ball while it learns, and whole pictures when it is judged: in use, as

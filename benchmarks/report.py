@@ -185,6 +185,79 @@ def ball_memory() -> list[str]:
     ]
 
 
+def ball_modes() -> list[str]:
+    found, what = results("ball_modes"), results("ball_modes")["what"]
+    rates = {name: figures for name, figures in found["frames/s"].items() if name != "_others"}
+    base = rates["weight"]
+    rows = [
+        [f"`{mode}`", *(f"{figures[width]:.1f} ({figures[width] / base[width]:.1f}×)" for width in base)]
+        for mode, figures in rates.items()
+    ]
+    return [
+        "## Ball tracking by ensemble mode",
+        "",
+        f"Frames a second of 1280×720 pushed one by one, windows of {what['seq_len']}, {what['threads']} threads, "
+        f"{environment(found)}; in brackets how many times `weight`, which runs the network for every frame. Other "
+        f"processes used at most {found['frames/s']['_others'].popitem()[1]:.0%} of the machine in any round.",
+        "",
+        *table(["mode", *base], rows),
+    ]
+
+
+def ball_quality() -> list[str]:
+    found = results("ball_quality")
+    of, names = found["rallies"], ("f1", "precision", "recall", "accuracy")
+    rows = [[f"`{mode}`", *(f"{figures[name]:.3f}" for name in names)] for mode, figures in found["rows"].items()]
+    return [
+        "## A ball found by what was trained here",
+        "",
+        f"TrackNet x0_25 trained for {found['training']['minutes']:.0f} minutes on {of['learned from']} painted "
+        f"rallies, judged on {of['unseen']} of another seed ({of['frames']} frames each), whole pictures, as `sightline ball` runs "
+        f"it; a hit is within 4 pixels of 512×288. {environment(found)}.",
+        "",
+        *table(["mode", *names], rows),
+    ]
+
+
+def people() -> list[str]:
+    found = results("people")
+    figures, what = found["figures"], found["what"]
+    ours, plain = figures["sightline people"], figures["plain glue"]["frames/s"]
+    shares = {name.removeprefix("share of "): value for name, value in ours.items() if name.startswith("share")}
+    told = ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
+    height, width = what["size"]
+    return [
+        "## From a video to people",
+        "",
+        f"Decoding to gallery, {what['frames']} frames of {width}×{height} with up to {what['people']} people, "
+        f"{found['models']['detector']} and {found['models']['model']}, {environment(found)}. Other processes used at most "
+        f"{figures['_others'].popitem()[1]:.0%} of the machine in any round.",
+        "",
+        *table(
+            ["", "frames/s", "ratio"],
+            [
+                ["sightline", f"{ours['frames/s']:.1f}", f"{ours['frames/s'] / plain:.1f}×"],
+                ["the same parts, step by step, every crop of every frame", f"{plain:.1f}", "1×"],
+            ],
+        ),
+        "",
+        f"Shares of the wall time, which overlap: {told}.",
+    ]
+
+
+def people_soak() -> list[str]:
+    found = results("people_soak")
+    rows = [[name, *(f"{value:,.0f}" for value in values)] for name, values in found["after warm-up"].items()]
+    return [
+        "## An hour of camera",
+        "",
+        f"{found['frames']:,} frames in {found['recordings']} recordings, one process, {environment(found)}; what the "
+        "process holds after the first recording, at most after that, and in the end.",
+        "",
+        *table(["", "after the first", "at most", "in the end"], rows),
+    ]
+
+
 def quality() -> list[str]:
     found = results("quality")
     ascending = sorted(found["rows"].items(), key=lambda item: item[1]["mAP"])
@@ -276,6 +349,10 @@ SECTIONS: dict[str, Callable[[], list[str]]] = {
     ),
     "ball_overhead": ball_overhead,
     "ball_memory": ball_memory,
+    "ball_modes": ball_modes,
+    "ball_quality": ball_quality,
+    "people": people,
+    "people_soak": people_soak,
     "tracking": SideBySide(
         "tracking",
         "Tracking boxes",

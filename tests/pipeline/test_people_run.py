@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sightline.errors import SourceError
-from sightline.pipeline.people.plans import CameraPlan, Nobody
+from sightline.pipeline.people.plans import CameraPlan, Nobody, View
 from sightline.pipeline.people.run import PeopleRun
 from sightline.pipeline.people.visits import Decision, Visit
 from sightline.pipeline.people.watching import Watch
@@ -43,10 +43,10 @@ class Kept(Nobody):
         self._left = stop_after
         self.stop: Callable[[], None] = lambda: None
 
-    def __call__(self, visit: Visit, plan: CameraPlan, size_hw: tuple[int, int] | None) -> Decision:
+    def __call__(self, visit: Visit, view: View) -> Decision:
         self.calls += 1
         self.visits[visit.camera, visit.number] = visit
-        self.starts[visit.camera] = plan.start_s
+        self.starts[visit.camera] = view.plan.start_s
         return DECISION
 
     def frame_seen(self, camera: str, frame: Frame, present: Tracks) -> None:
@@ -225,7 +225,7 @@ def test_the_only_source_that_is_none_is_an_error(tmp_path: Path) -> None:
 
 def test_what_keeping_raises_ends_the_run_and_its_threads(street: dict[str, Path], tmp_path: Path) -> None:
     class Full(Kept):
-        def __call__(self, visit: Visit, plan: CameraPlan, size_hw: tuple[int, int] | None) -> Decision:
+        def __call__(self, visit: Visit, view: View) -> Decision:
             raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):

@@ -115,7 +115,7 @@ def _infer(parser: argparse.ArgumentParser) -> None:
     add(
         "--output-binary", "-output_binary", type=_true_or_false, default=False, metavar="BOOL", help="_1.bin, not .txt"
     )
-    add("--work", type=Path, default=Path(), metavar="DIR", help="where result/ is written (default: this folder)")
+    add("--work", type=Path, default=Path(), metavar="DIR", help="of result/ and of the list's paths (default: here)")
     add("--restart", action="store_true", help="remove the dumps of an earlier run first")
     add("--no-fallback", action="store_true", help="fail where there is no Ascend to run it")
     guide = parser.add_argument_group("of the guide's benchmark tool, checked or passed over")

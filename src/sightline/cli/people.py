@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             unsent = close_all(couriers)
         timing = write_timing(args.out, job.clock, frames=job.frames, seconds=time.perf_counter() - started_s)
         decisions, files = write_results(args, job, embedder, parts.limit, gallery)
-    tell(args, Result(job.reports, decisions, parts.limit, tuple(files), timing, unsent, job.stopped))
+    tell(args, Result(job.reports, decisions, parts.rules, parts.limit, tuple(files), timing, unsent, job.stopped))
     return _exit_code(job)
 
 
@@ -91,7 +91,7 @@ def _do(job: PeopleRun, parts: Parts, record: RunRecord, gallery: Gallery, log: 
         job.go()
     if job.finished and not record.finished:
         if parts.args.merge_late:
-            settle_late(gallery, log, rules=parts.rules, run_id=record.run_id)
+            settle_late(gallery, log, rules=parts.rules, run_id=record.run_id, scenes=parts.scenes())
         finish(parts.args.out, record)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from sightline.cli.identity_arguments import add_limit_arguments
 from sightline.cli.model_arguments import add_model_arguments
 from sightline.errors import ConfigError
+from sightline.pipeline.people.memory_rules import DISTINCT
 from sightline.pipeline.people.plans import CameraPlan
 from sightline.reid.identify import MARGIN
 from sightline.sources import expand_sources
@@ -80,6 +81,13 @@ def _add_remembering(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--gallery", metavar="URL", help="where everybody is kept (default: gallery.sqlite in --out)")
     add_limit_arguments(group)
     group.add_argument("--margin", type=float, default=MARGIN, help=f"over the runner-up (default: {MARGIN})")
+    group.add_argument(
+        "--distinct",
+        type=float,
+        default=DISTINCT,
+        metavar="SCORE",
+        help=f"that two must reach with the scene taken out, besides the threshold (default: {DISTINCT})",
+    )
     group.add_argument(
         "--travel",
         type=float,

@@ -18,6 +18,7 @@ from sightline.gallery.gallery import Gallery, Space, space_of
 from sightline.pipeline.people.gathering import GatherRules
 from sightline.pipeline.people.memory import Memory, MemoryRules
 from sightline.pipeline.people.plans import CameraPlan
+from sightline.pipeline.people.run import scenes_in
 from sightline.pipeline.people.watching import Watch
 from sightline.pipeline.timing import Stopwatch
 from sightline.reid.embedder import Embedder
@@ -28,6 +29,7 @@ from sightline.tracking.detector import BACKGROUND, Choice, Detector, open_detec
 from sightline.tracking.precomputed import READERS
 from sightline.tracking.tracker import AppearanceTracker, Tracker, TrackerSettings
 from sightline.tracking.trackers_library import LibraryTracker
+from sightline.types import FloatArray
 
 CAMERA = "{camera}"  # in the name of a file of boxes: it is each camera's own
 
@@ -42,8 +44,18 @@ class Parts:
 
     @cached_property
     def rules(self) -> MemoryRules:
-        assert self.limit.value is not None  # `threshold_for` always knows one
-        return MemoryRules(self.limit.value, margin=self.args.margin, travel_s=self.args.travel)
+        known = self.args.threshold is not None or self.limit.far is not None
+        return MemoryRules(
+            self.limit.value if known else None,
+            margin=self.args.margin,
+            distinct=self.args.distinct,
+            travel_s=self.args.travel,
+        )
+
+    def scenes(self) -> dict[str, FloatArray]:
+        """How the places look without anybody, as far as this run has seen it so far."""
+        cameras = [plan.name for group in groups_of(self.args, start_s=0) for plan in group]
+        return scenes_in(self.args.out, cameras)
 
     @cached_property
     def space(self) -> Space:
@@ -78,6 +90,7 @@ class Parts:
             "embed_every": args.embed_every,
             "threshold": self.rules.threshold,
             "margin": args.margin,
+            "distinct": args.distinct,
             "travel": args.travel,
             "gallery": without_password(self.gallery_url),
             "live": args.live,
@@ -95,7 +108,7 @@ class Parts:
         return prints or sha256_of(Path(name))
 
     def memory(self, gallery: Gallery, run_id: str) -> Memory:
-        return Memory(gallery, space=self.space, run_id=run_id, rules=self.rules)
+        return Memory(gallery, space=self.space, run_id=run_id, rules=self.rules, scenes=self.scenes())
 
     def detectors(self, stack: ExitStack) -> Callable[[str], Detector]:
         """By camera. A model serves all of them; what learns or counts frames is each camera's own."""

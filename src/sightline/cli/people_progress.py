@@ -128,6 +128,8 @@ class _Table(_Explaining):
         cameras = _titled("", "camera", "frames/s", "in view", "visits")
         for name, row in list(self._rows.items()):
             cameras.add_row(escape(name), f"{row.rate:.1f}", str(row.present), str(row.visits))
+        if not self._recent:
+            return Group(cameras)
         recent = _titled("who has left", "time", "camera", "who", "decision", "score", "stayed")
         for cells in list(self._recent):
             recent.add_row(*map(escape, cells))

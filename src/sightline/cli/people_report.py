@@ -16,6 +16,7 @@ from sightline.files import replacing
 from sightline.gallery.gallery import Gallery
 from sightline.pipeline.people.draw import rows_by_frame, with_people
 from sightline.pipeline.people.keeping import EVENTS, decisions_in
+from sightline.pipeline.people.memory_rules import MemoryRules
 from sightline.pipeline.people.people_file import Decisions, write_people, write_tracks
 from sightline.pipeline.people.plans import CameraReport
 from sightline.pipeline.people.run import PeopleRun
@@ -36,6 +37,7 @@ class Result:
 
     reports: Mapping[str, CameraReport]
     decisions: Decisions
+    rules: MemoryRules
     limit: Limit
     files: tuple[Path, ...]
     timing: Mapping[str, Any]
@@ -107,7 +109,7 @@ def _lines(args: argparse.Namespace, result: Result) -> Iterator[str]:
     yield f"{_counted(len(people), 'person', 'people')} in {visits} of {cameras}"
     known = verdicts["matched"] + verdicts["continued"]
     yield f"  known again {known}, new {verdicts['new']}, undecided {verdicts['unknown']}"
-    yield f"  from {result.limit.value or 0:.4g} on two are one: {result.limit.source}"
+    yield f"  two are one {_bar(result.rules)}: {result.limit.source}"
     yield from _pace(result)
     dropped = sum(report.dropped for report in result.reports.values())
     if dropped:
@@ -115,6 +117,12 @@ def _lines(args: argparse.Namespace, result: Result) -> Iterator[str]:
     if result.unsent:
         yield f"  {_counted(result.unsent, 'event', 'events')} not sent yet; they go out when the run is continued"
     yield from map(str, result.files)
+
+
+def _bar(rules: MemoryRules) -> str:
+    plain, bar = rules.bar(scene=False), rules.bar(scene=True)
+    rule = f"from a cosine of {bar.cosine:.4g} on, and {bar.likeness:.4g} with the scene taken out"
+    return rule if plain.cosine == bar.cosine else f"{rule} ({plain.cosine:.4g} where that is not known)"
 
 
 def _pace(result: Result) -> Iterator[str]:
@@ -139,7 +147,8 @@ def _as_json(result: Result) -> dict[str, Any]:
         "people": len({one.identity for one in decided if one.identity is not None}),
         "visits": len(result.decisions),
         "decisions": dict(Counter(one.verdict for one in decided)),
-        "threshold": result.limit.value,
+        "threshold": result.rules.bar(scene=True).cosine,
+        "distinct": result.rules.distinct,
         "thresholdSource": result.limit.source,
         "sources": {
             name: {"frames": report.frames, "dropped": report.dropped, "error": report.error or None}

@@ -47,7 +47,7 @@ def fix_batch(source: Path, target: Path, *, batch: int) -> float:
         if not difference <= LARGEST_DIFFERENCE:
             raise ExportError(
                 f"{target} was not written: at batch {batch} it differs from {source.name} by {difference:.1e} of the "
-                "largest value; the batch is written into the graph, export it with an open one"
+                "largest value; its images do not pass one by one, export it with an open batch"
             )
     return difference
 
@@ -80,12 +80,13 @@ def _card_of(text: str, batch: int) -> str:
 
 
 def _difference(source: Path, target: Path, batch: int) -> float:
-    """Over one image more than a batch, so that padding is seen to do nothing."""
+    """Over one image more than a batch, so that padding is seen to do nothing; the source gets them one by one."""
     with opened(source) as expected, opened(target) as got:
         spec = got.inputs[0]
         shape = tuple(size or 1 for size in spec.shape[1:])
         feed = np.random.default_rng(0).normal(size=(batch + 1, *shape)).astype(spec.dtype)
-        return _largest(_answers(expected, feed), _answers(got, feed))
+        alone = np.concatenate([_answers(expected, image[None]) for image in feed])
+        return _largest(alone, _answers(got, feed))
 
 
 def _answers(session: Session, feed: Array) -> Array:

@@ -7,7 +7,7 @@ machine. What a machine cannot do is told as it is met, and the command for it k
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from sightline.deploy.ascend import report as reports
@@ -22,6 +22,7 @@ from sightline.deploy.ascend.stand_in import device_name
 from sightline.deploy.ascend.tools import NO_TOOL, Job, tool_here
 from sightline.errors import ConfigError
 from sightline.files import output_error
+from sightline.onnx_file import read_onnx
 from sightline.runtime.cards import NO_CLAIMS, Claims
 from sightline.runtime.open import open_session
 from sightline.runtime.session import Session
@@ -34,6 +35,7 @@ class Plan:
     """What is to be done, in `work`."""
 
     model: Path  # an ONNX of any batch
+    _: KW_ONLY
     data: Path  # the folder that holds query/ and bounding_box_test/
     work: Path
     batches: tuple[int, ...] = BATCHES  # whose speed is measured
@@ -113,7 +115,8 @@ class Chain:
             prepare_folder(source, target, spec=spec, progress=told)
             height, width = spec.size_hw or (0, 0)
             self.lists[side] = list_bins(target, size_wh=(width, height))
-            write_info(self.lists[side], self.listing(side))
+            relative = [replace(item, path=item.path.relative_to(self.plan.work)) for item in self.lists[side]]
+            write_info(relative, self.listing(side))  # the tools are run in the working folder
             self.say(f"{self.listing(side).name}: {len(self.lists[side]):,} images of {source}")
 
     def listing(self, side: str) -> Path:
@@ -134,7 +137,12 @@ class Chain:
 
     def _measured(self, query: Path, gallery: Path) -> Accuracy:
         stems = {side: [item.stem for item in inputs] for side, inputs in self.lists.items()}
-        return measure(query, gallery, query_stems=stems["query"], gallery_stems=stems["gallery"])
+        return measure(query, gallery, query_stems=stems["query"], gallery_stems=stems["gallery"], dim=self._dim())
+
+    def _dim(self) -> int | None:
+        """Numbers in a vector, by the model's file: a device may dump them in half precision."""
+        shape = read_onnx(self.plan.model).outputs[0].shape
+        return shape[1] if len(shape) == 2 else None
 
     def _infer(self, side: str, batch: int, model: Path, device_id: int) -> None:
         inputs, plan, tool = self.lists[side], self.plan, self._tool(batch)
@@ -165,13 +173,13 @@ class Chain:
         return Job(
             self.converted[batch].absolute(),
             plan.work,
-            device_id,
-            batch,
-            (first.width, first.height),
-            self.listing(side).absolute() if side else None,
-            (plan.work / f"{side}_prep_dataset").absolute() if side else None,
-            plan.binary,
-            plan.rounds,
+            device_id=device_id,
+            batch=batch,
+            size_wh=(first.width, first.height),
+            listing=self.listing(side).absolute() if side else None,
+            inputs=(plan.work / f"{side}_prep_dataset").absolute() if side else None,
+            binary=plan.binary,
+            rounds=plan.rounds,
         )
 
     def time(self, batch: int, model: Path) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 from types import MappingProxyType
 
 import numpy as np
@@ -116,7 +118,8 @@ def read_vector(path: Path, *, dim: int | None = None) -> FloatArray:
 
 
 def _of_text(content: bytes, _: int | None) -> FloatArray:
-    return np.array(content.decode("ascii").replace(",", " ").split(), np.float32)
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused by name
+        return np.array(content.decode("ascii").replace(",", " ").split(), np.float32)
 
 
 def _of_bytes(content: bytes, dim: int | None) -> FloatArray:
@@ -128,13 +131,15 @@ def _of_bytes(content: bytes, dim: int | None) -> FloatArray:
     return np.frombuffer(content, "<f4").astype(np.float32)
 
 
-def _of_npy(content: bytes, _: int | None) -> FloatArray:
-    from io import BytesIO
+# What NumPy lets out of a header that is not the one it wrote.
+_DAMAGED_NPY = (EOFError, OSError, SyntaxError, TokenError, MemoryError, OverflowError, TypeError)
 
+
+def _of_npy(content: bytes, _: int | None) -> FloatArray:
     try:
         array = np.lib.format.read_array(BytesIO(content), allow_pickle=False)
-    except (EOFError, OSError) as exc:
-        raise ValueError(str(exc)) from exc
+    except _DAMAGED_NPY as exc:
+        raise ValueError(f"a damaged .npy, {type(exc).__name__}") from exc
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{array.dtype} values")
     return array.astype(np.float32).ravel()

@@ -54,7 +54,7 @@ def run_list(
     """
     size = stand_in.batch_for(session, batch)
     _require_inputs(session, inputs)
-    job = Job(session.path, work, device_id, size, binary=binary)
+    job = Job(session.path, work, device_id=device_id, batch=size, binary=binary)
     with _held(job):
         record = _Record(job, _identity(session, inputs, job))
         pending = record.pending(inputs, restart=restart)

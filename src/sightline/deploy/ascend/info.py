@@ -50,9 +50,8 @@ def require_size(paths: Sequence[Path], size: int) -> None:
         raise ConfigError(f"{len(absent)} of {len(paths)} inputs are not there: {first_of(absent)}")
     odd = [f"{path} ({found} bytes)" for path, found in sizes.items() if found != size]
     if odd:
-        raise ConfigError(
-            f"{len(odd)} of {len(paths)} inputs are not of {size} bytes: {first_of(odd)}; preprocess again"
-        )
+        wrong = f"{len(odd)} of {len(paths)} inputs are not of {size} bytes: {first_of(odd)}"
+        raise ConfigError(f"{wrong}; check width and height, or preprocess again")
 
 
 def first_of(items: Iterable[object]) -> str:

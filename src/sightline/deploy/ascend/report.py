@@ -131,7 +131,7 @@ def read_source(text: str) -> Source:
 
     The figures of `sightline eval` are by cosine. Raises `ConfigError` for anything else.
     """
-    said = re.fullmatch(r"\s*(\d+\.?\d*)\s*,\s*(\d+\.?\d*)\s*", text)
+    said = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*,\s*(\d+\.?\d*|\.\d+)\s*", text)
     if said:
         rank_1, mean_ap = (float(figure) for figure in said.groups())
         scale = 100 if max(rank_1, mean_ap) > 1 else 1
@@ -220,7 +220,8 @@ def write_report(report: Report, work: Path) -> list[Path]:
     for path, text in texts.items():
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    if why_no_plot() or not any(row.pure or row.data for row in report.rows):
+    timed = [row for row in report.rows if row.pure or row.data]
+    if why_no_plot() or not timed:
         return list(texts)
-    draw_throughput(report.rows, work / "report.png", soc=report.soc)
+    draw_throughput(timed, work / "report.png", soc=report.soc)
     return [*texts, work / "report.png"]

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +33,7 @@ class Job:
 
     model: Path  # the .om
     work: Path  # where `result/` is
+    _: KW_ONLY
     device_id: int
     batch: int
     size_wh: tuple[int, int] = (128, 256)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sightline.deploy.doctor.model import ONNX001, Model
 from sightline.deploy.doctor.nvinfer import NvinferConfig
-from sightline.deploy.doctor.rules import Finding, Rule
+from sightline.deploy.doctor.rules import Finding, Rule, Severity
 from sightline.deploy.doctor.scripts import Trtexec
 from sightline.deploy.doctor.site import Site
 
@@ -17,7 +17,7 @@ ENG001 = Rule(
     "error",
     "batch-size is not the batch that the model holds as a constant",
     "nvinfer sets the batch of an engine itself, but cannot change a Reshape with the batch written into it: the build "
-    "fails, or ends in \"Backend has maxBatchSize 1 whereas 16 has been requested\".",
+    'fails, or ends in "Backend has maxBatchSize 1 whereas 16 has been requested".',
     "Use the model's batch, or export it with an open one.",
     bad="batch-size=16  # of a model with a constant batch of 1",
     good="batch-size=1",
@@ -26,8 +26,8 @@ ENG002 = Rule(
     "ENG002",
     "warning",
     "the engine is for smaller batches than batch-size",
-    "\"Backend has maxBatchSize 1 whereas 16 has been requested\": nvinfer builds the engine anew from onnx-file at every "
-    "start, for minutes; without an onnx-file it fails. A larger engine is fine.",
+    '"Backend has maxBatchSize 1 whereas 16 has been requested": nvinfer builds the engine anew from onnx-file at '
+    "every start, for minutes; without an onnx-file it fails. A larger engine is fine.",
     "Build the engine with --maxShapes of at least batch-size, or lower batch-size.",
     bad="batch-size=16\nmodel-engine-file=/models/osnet.onnx_b1_gpu0_fp16.engine",
     good="batch-size=16\nmodel-engine-file=/models/osnet.onnx_b16_gpu0_fp16.engine",
@@ -53,8 +53,8 @@ ENG005 = Rule(
     "ENG005",
     "warning",
     "the batch is smaller than the people in view",
-    "Each object of each stream is one row. What does not fit is run in further passes, and with batch-size=1 everybody "
-    "waits for everybody else.",
+    "Each object of each stream is one row. What does not fit is run in further passes, and with batch-size=1 "
+    "everybody waits for everybody else.",
     "batch-size = people at once × streams (`--people`, `--streams`), and an engine for it.",
     bad="batch-size=1",
     good="batch-size=16",
@@ -83,7 +83,7 @@ ENG008 = Rule(
     "ENG008",
     "error",
     "neither model nor engine is named",
-    "nvinfer has nothing to run and fails with \"Failed to create NvDsInferContext\".",
+    'nvinfer has nothing to run and fails with "Failed to create NvDsInferContext".',
     "Name the model: onnx-file=/absolute/path.onnx.",
     bad="[property]\nnetwork-type=100",
     good="[property]\nnetwork-type=100\nonnx-file=/models/osnet.onnx",
@@ -107,7 +107,7 @@ def _named(config: NvinferConfig, site: Site) -> Iterator[Finding]:
         yield ONNX001.found(config.place("onnx-file"), repr(config.values["onnx-file"]), f"a file at {onnx}")
     named = ("onnx-file", "model-engine-file", "tlt-encoded-model", "tlt-model", "model-file", "uff-file")
     custom = "engine-create-func-name" in config.values
-    if config.property.line and not custom and not any(config.values.get(key) for key in named):
+    if not custom and not any(config.values.get(key) for key in named):
         yield ENG008.found(config.place("onnx-file"), "no model", "onnx-file=/absolute/path.onnx")
 
 
@@ -123,7 +123,7 @@ def _batch(config: NvinferConfig, site: Site) -> Iterator[Finding]:
     if largest is not None and largest < batch:
         alone = config.file("onnx-file") is None
         value = f"{config.shown(key)}, and an engine for {largest}"
-        severity = "error" if alone else "warning"
+        severity: Severity = "error" if alone else "warning"
         yield ENG002.found(place, value, f"{key}={largest}, or an engine for {batch}", severity=severity)
     if site.is_reid(config):
         yield from _expected_people(config, site, batch)
@@ -195,7 +195,7 @@ def _precision(config: NvinferConfig, site: Site) -> Iterator[Finding]:
     engine, table = config.file("model-engine-file"), config.file("int8-calib-file")
     named = _AUTOMATIC.fullmatch(engine.name) if engine else None
     if named and named[2] != config.precision:
-        yield ENG007.found(config.place(key), f"{config.shown(key)}, engine {named[2]}", f"one precision for both")
+        yield ENG007.found(config.place(key), f"{config.shown(key)}, engine {named[2]}", "one precision for both")
     calibrated = table is not None and site.located(table) is not None
     if config.integer(key) == 1 and not calibrated:
         value = config.shown(key) + ("" if table is None else f", and no {config.values['int8-calib-file']}")

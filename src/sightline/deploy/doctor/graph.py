@@ -1,7 +1,7 @@
 """What the graph of an ONNX file does at its two ends, read in place: before anything runs, and without its weights.
 
-`sightline.onnx_file` tells what a file declares. Three mistakes can only be seen among the nodes: a batch that a Reshape
-holds as a constant, a normalisation in front of the first convolution, and external weights that are cut short.
+`sightline.onnx_file` tells what a file declares. Three mistakes can only be seen among the nodes: a batch that a
+Reshape holds as a constant, a normalisation in front of the first convolution, and external weights that are cut short.
 """
 
 from __future__ import annotations

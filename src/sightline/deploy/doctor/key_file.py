@@ -15,12 +15,14 @@ from sightline.deploy.doctor.rules import Edit, Finding, Place, Rule
 
 _SPACE = " \t\n\v\f\r"
 _GROUP = re.compile(r"\[([^\[\]\x00-\x1f\x7f]+)\][ \t\n\v\f\r]*")
+_COMMENTED_GROUP = re.compile(r"\[([^\[\]\x00-\x1f\x7f]+)\]\s*#.*")
 _KEY = re.compile(r"(?! )[^=\[\]]*[^=\[\] ](?:\[[\w.@-]*\])?")  # with a locale in brackets
-_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?\d+)(?:[ \t\n\v\f\r].*)?", re.ASCII | re.DOTALL)
+_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?\d+)", re.ASCII)
 _DOUBLE = re.compile(
     r"[ \t\n\v\f\r]*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
 )
 _HEXADECIMAL = re.compile(r"[ \t\n\v\f\r]*[+-]?0[xX][0-9a-fA-F]+", re.ASCII)
+_MOST_DIGITS = 4000  # Python refuses to convert more; leading zeros may be many
 _INT_RANGE = range(-(1 << 31), 1 << 31)
 
 CFG002 = Rule(
@@ -70,9 +72,14 @@ def parse_key_file(path: Path, lines: tuple[str, ...]) -> Document:
         line = text.removeprefix(BOM if number == 1 else "").lstrip(_SPACE)
         if not line or line.startswith("#"):
             continue
-        if heading := _GROUP.fullmatch(line):
+        heading = _GROUP.fullmatch(line) or _COMMENTED_GROUP.fullmatch(line)
+        if heading:
             close()
             groups.append(Group(heading[1], number))
+        if heading and not _GROUP.fullmatch(line):
+            problems.append(_unreadable(place, line))
+        elif heading:
+            continue
         elif setting := _setting(line, number):
             settings.append(setting)
             if not groups:
@@ -119,9 +126,12 @@ def _meant(line: str, number: int) -> list[Setting]:
 
 
 def as_integer(text: str) -> int | None:
-    """As `g_key_file_get_integer`: None is its error."""
-    match = _INTEGER.fullmatch(text)
-    if match is None or len(match[1]) > 12:  # Python refuses to convert thousands of digits
+    """As `g_key_file_get_integer`: None is its error. What begins with a blank and no number is 0 to GLib."""
+    match = _INTEGER.match(text)
+    if match is None:
+        return 0 if text and text[0] in _SPACE else None
+    rest = text[match.end() :]
+    if (rest and rest[0] not in _SPACE) or len(match[1]) > _MOST_DIGITS:
         return None
     number = int(match[1])
     return number if number in _INT_RANGE else None

@@ -37,23 +37,25 @@ ONNX003 = Rule(
     "ONNX003",
     "error",
     "the weights file beside the model is missing",
-    "PyTorch's newer exporter writes two files, the structure and the weights (`.onnx.data`). TensorRT says \"Failed to "
-    'open file … .onnx.data" where only the first was copied.',
-    "Copy the weights beside the model, or make one file of both: `sightline export MODEL -o ONE.onnx --embed-weights`.",
+    "PyTorch's newer exporter writes two files, the structure and the weights (`.onnx.data`). TensorRT says "
+    '"Failed to open file … .onnx.data" where only the first was copied.',
+    "Copy the weights beside the model, or make one file of both: `sightline export MODEL -o ONE.onnx "
+    "--embed-weights`.",
 )
 ONNX004 = Rule(
     "ONNX004",
     "error",
     "the weights file beside the model is cut short",
-    "The model says how many bytes of it each tensor needs, and there are fewer. A copy that was interrupted leaves that.",
+    "The model says how many bytes of it each tensor needs, and there are fewer. A copy that was interrupted "
+    "leaves that.",
     "Copy the weights file again, whole.",
 )
 ONNX005 = Rule(
     "ONNX005",
     "error",
     "the model names weights outside its own folder",
-    'Runtimes refuse to follow such a path ("External data path validation failed"), since a model from elsewhere could '
-    "make them read any file. The weights are usually where somebody exported the model, and nowhere else.",
+    'Runtimes refuse to follow such a path ("External data path validation failed"), since a model from elsewhere '
+    "could make them read any file. The weights are usually where somebody exported the model, and nowhere else.",
     "Export it again as one file, or get it with its weights from a source you trust.",
 )
 ONNX006 = Rule(
@@ -68,8 +70,8 @@ ONNX011 = Rule(
     "ONNX011",
     "error",
     "the model's card is damaged, or is not of this model",
-    "The card says what the model is fed and what its vectors may be compared with. If it does not fit the graph, one of "
-    "the two is of another model, and nothing it says can be relied on.",
+    "The card says what the model is fed and what its vectors may be compared with. If it does not fit the graph, "
+    "one of the two is of another model, and nothing it says can be relied on.",
     "Export the model again.",
 )
 RULES = (ONNX001, ONNX002, ONNX003, ONNX004, ONNX005, ONNX006, ONNX011)
@@ -135,7 +137,7 @@ def read_model(path: Path) -> Model:
         return _broken(path, ONNX002.found(Place(path), exc, "an ONNX file"))
     problems = list(_weights_elsewhere(file, graph))
     card, problem = _card(file)
-    return Model(path, file, graph, card, tuple([*problems, *([problem] if problem else [])]))
+    return Model(path, file, graph, card, (*problems, *([problem] if problem else [])))
 
 
 def _broken(path: Path, problem: Finding) -> Model:

@@ -26,8 +26,9 @@ ONNX008 = Rule(
     "ONNX008",
     "error",
     "the output is the classifier of the training set",
-    "751 (Market-1501), 702 (DukeMTMC), 767 (CUHK03), 1041 and 4101 (MSMT17) are numbers of training identities, 1000 are "
-    "the classes of ImageNet. Such scores say which of those somebody resembles; they do not tell new people apart.",
+    "751 (Market-1501), 702 (DukeMTMC), 767 (CUHK03), 1041 and 4101 (MSMT17) are numbers of training identities, "
+    "1000 are the classes of ImageNet. Such scores say which of those somebody resembles; they do not tell new "
+    "people apart.",
     "Export the network without its classifier.",
     bad="output: logits [N, 751]",
     good="output: embedding [N, 512]",
@@ -36,9 +37,10 @@ ONNX009 = Rule(
     "ONNX009",
     "warning",
     "the output is half precision",
-    "A probe that reads two-byte numbers as float32 gets garbage, and reads past the end of the buffer: the process ends "
-    'with a segmentation fault, in Jupyter with "Kernel died".',
-    "Export with a float32 output and let network-mode=2 make the engine FP16; or check the layer's data type in the probe.",
+    "A probe that reads two-byte numbers as float32 gets garbage, and reads past the end of the buffer: the "
+    'process ends with a segmentation fault, in Jupyter with "Kernel died".',
+    "Export with a float32 output and let network-mode=2 make the engine FP16; or check the layer's data type in "
+    "the probe.",
     bad="output: embedding float16[N, 512]",
     good="output: embedding float32[N, 512]",
 )
@@ -46,8 +48,8 @@ ONNX010 = Rule(
     "ONNX010",
     "warning",
     "the opset is newer than TensorRT's parser knows",
-    "An engine is built from the ONNX file on the target, by the TensorRT of that DeepStream. It refuses operators of an "
-    "opset it has never heard of.",
+    "An engine is built from the ONNX file on the target, by the TensorRT of that DeepStream. It refuses "
+    "operators of an opset it has never heard of.",
     "Export with an older opset; 17 does for every network here.",
     bad="opset 24",
     good="opset 17",
@@ -56,8 +58,9 @@ ONNX012 = Rule(
     "ONNX012",
     "error",
     "the weights never learned to tell people apart",
-    "torchreid's build_model(pretrained=True) loads the ImageNet classifier, not a re-identification model: the vectors "
-    "look sound and rank Market-1501 at 13 % instead of 94 %. Random weights give everybody the same vector.",
+    "torchreid's build_model(pretrained=True) loads the ImageNet classifier, not a re-identification model: the "
+    "vectors look sound and rank Market-1501 at 13 % instead of 94 %. Random weights give everybody the same "
+    "vector.",
     "Load a re-identification checkpoint before exporting; `sightline export` refuses anything else.",
 )
 ONNX013 = Rule(
@@ -84,8 +87,9 @@ ONNX015 = Rule(
     "ONNX015",
     "note",
     "the model does not say what it should be fed",
-    "A graph tells names, sizes and types. It tells neither colour order, mean and deviation, nor whether anybody trained "
-    "it; so nobody can check a configuration against it, which is how wrong preprocessing stays unnoticed.",
+    "A graph tells names, sizes and types. It tells neither colour order, mean and deviation, nor whether anybody "
+    "trained it; so nobody can check a configuration against it, which is how wrong preprocessing stays "
+    "unnoticed.",
     "Write it down once: `sightline inspect MODEL --pixels torchreid --write WITH_CARD.onnx`.",
 )
 RULES = (ONNX007, ONNX008, ONNX009, ONNX010, ONNX012, ONNX013, ONNX014, ONNX015)

@@ -55,26 +55,26 @@ class NvinferConfig:
         return self.document.problems
 
     @cached_property
-    def property(self) -> Group:
+    def group(self) -> Group:
         """An empty group where the file has none."""
         return self.document.by_name.get("property") or Group("property", 0)
 
     @cached_property
     def values(self) -> Mapping[str, str]:
         """Each key with the value that counts."""
-        return {setting.key: setting.value for setting in self.property.settings}
+        return {setting.key: setting.value for setting in self.group.settings}
 
     @cached_property
     def lines(self) -> Mapping[str, int]:
         """Each key with the line of the value that counts, from 1."""
-        return {setting.key: setting.line for setting in self.property.settings}
+        return {setting.key: setting.line for setting in self.group.settings}
 
     def setting(self, key: str) -> Setting | None:
-        return self.property.last(key)
+        return self.group.last(key)
 
     def place(self, key: str) -> Place:
         """Of the setting; of the group where it is absent."""
-        return Place(self.path, self.lines.get(key, self.property.line))
+        return Place(self.path, self.lines.get(key, self.group.line))
 
     def shown(self, key: str) -> str:
         """The value as written, or that there is none, with what nvinfer takes instead."""
@@ -106,7 +106,7 @@ class NvinferConfig:
 
     def set_to(self, key: str, value: str) -> tuple[Edit, ...]:
         """The edit that gives a key a value; none where there is no group to put it into."""
-        return (self.document.set_to(self.property, key, value),) if self.property.line else ()
+        return (self.document.set_to(self.group, key, value),) if self.group.line else ()
 
     @property
     def precision(self) -> str:

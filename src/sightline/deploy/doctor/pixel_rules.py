@@ -19,8 +19,8 @@ PIX001 = Rule(
     "PIX001",
     "warning",
     "the network is fed raw pixels",
-    "Without scale and offsets, values of 0..255 go into a network trained on -2..2. Vectors of unlike people then have "
-    "cosine 0.92 and Market-1501 is ranked at 6 % instead of 58 %.",
+    "Without scale and offsets, values of 0..255 go into a network trained on -2..2. Vectors of unlike people "
+    "then have cosine 0.92 and Market-1501 is ranked at 6 % instead of 58 %.",
     "Export with the normalisation folded in (`sightline export --preset deepstream`), or set scale and offsets.",
     bad="# no net-scale-factor, no offsets",
     good="net-scale-factor=0.01735207\noffsets=123.675;116.28;103.53",
@@ -29,8 +29,8 @@ PIX002 = Rule(
     "PIX002",
     "warning",
     "the pixels are divided by 255 and no more",
-    "That is how detectors are fed. A torchreid model also wants the ImageNet mean taken off: without it two strangers in "
-    "three pass for the same person at a threshold of 0.7.",
+    "That is how detectors are fed. A torchreid model also wants the ImageNet mean taken off: without it two "
+    "strangers in three pass for the same person at a threshold of 0.7.",
     "Export with the normalisation folded in, or set scale and offsets.",
     bad="net-scale-factor=0.0039215697906",
     good="net-scale-factor=0.01735207\noffsets=123.675;116.28;103.53",
@@ -39,8 +39,8 @@ PIX003 = Rule(
     "PIX003",
     "warning",
     "the pixels are scaled as for faces",
-    "(x - 127.5) / 127.5 is the convention of face models. On a torchreid person model it costs 3 to 57 points of rank 1, "
-    "and the vectors look sound.",
+    "(x - 127.5) / 127.5 is the convention of face models. On a torchreid person model it costs 3 to 57 points of "
+    "rank 1, and the vectors look sound.",
     "Export with the normalisation folded in, or set the ImageNet scale and offsets.",
     bad="net-scale-factor=0.0078431372549\noffsets=127.5;127.5;127.5",
     good="net-scale-factor=0.01735207\noffsets=123.675;116.28;103.53",
@@ -96,8 +96,8 @@ PIX009 = Rule(
     "PIX009",
     "warning",
     "crops are padded to keep their shape",
-    "OSNet was trained on crops stretched to 256×128. Padded ones cost about a point of mAP, and differ from everything "
-    "embedded elsewhere.",
+    "OSNet was trained on crops stretched to 256×128. Padded ones cost about a point of mAP, and differ from "
+    "everything embedded elsewhere.",
     "maintain-aspect-ratio=0; for nvtracker keepAspc: 0.",
     bad="maintain-aspect-ratio=1",
     good="maintain-aspect-ratio=0",
@@ -138,6 +138,10 @@ class Feeding:
     def as_used(self) -> tuple[float, tuple[float, ...]]:
         scale = self.scale if self.scale is not None and self.scale > 0 else 1.0
         return scale, self.offsets or (0.0, 0.0, 0.0)
+
+    @property
+    def is_written(self) -> bool:
+        return self.scale is not None and self.offsets is not None
 
     @property
     def shown(self) -> str:
@@ -196,9 +200,8 @@ def _by_card(feeding: Feeding, image: ImageInput) -> Iterator[Finding]:
     if feeding.color != (0 if wanted.color == "RGB" else 1):
         yield _wrong_color(feeding, wanted.color, "error")
     scale, offsets = feeding.as_used
-    if not _close(offsets, wanted.mean, _OFFSET_TOLERANCE):
-        yield _wrong(feeding, image, wanted)
-    elif not any(abs(scale * std - 1) <= _SCALE_TOLERANCE for std in (*wanted.std, sum(wanted.std) / 3)):
+    near = any(abs(scale * std - 1) <= _SCALE_TOLERANCE for std in wanted.std)
+    if not near or not _close(offsets, wanted.mean, _OFFSET_TOLERANCE):
         yield _wrong(feeding, image, wanted)
     elif len(set(wanted.std)) > 1:
         yield PIX005.found(feeding.place(feeding.scale_key), feeding.shown, "a model with the normalisation folded in")
@@ -217,16 +220,18 @@ def _wrong(feeding: Feeding, image: ImageInput, wanted: Pixels) -> Finding:
 def _by_habit(feeding: Feeding, model: Model | None) -> Iterator[Finding]:
     """What is nearly always wrong for a person model."""
     place, rule = feeding.place(feeding.scale_key), _habit(feeding)
+    if feeding.color == 1:
+        yield _wrong_color(feeding, "RGB", "warning")
     if model is not None and model.graph is not None and model.graph.normalises:
         if rule is not PIX001:
             yield PIX006.found(place, feeding.shown, f"{feeding.scale_key} 1 and no offsets: the graph normalises")
+    elif rule is PIX001 and feeding.is_written and (model is None or model.graph is None):
+        return  # raw pixels on purpose, for a model that cannot be asked whether it normalises them
     elif rule is PIX005:
         yield rule.found(place, feeding.shown, "a model with the normalisation folded in", severity="note")
     elif rule is not None:
         expected = "what the model was trained on; 0.01735207 and 123.675;116.28;103.53 for a torchreid model"
         yield rule.found(place, feeding.shown, expected)
-    if feeding.color == 1:
-        yield _wrong_color(feeding, "RGB", "warning")
 
 
 def _wrong_color(feeding: Feeding, color: str, severity: Severity) -> Finding:

@@ -25,7 +25,8 @@ DS002 = Rule(
     "DS002",
     "error",
     "output-tensor-meta is not 1",
-    "The vector is computed and thrown away: without it no NvDsInferTensorMeta is attached, and the probe finds nothing.",
+    "The vector is computed and thrown away: without it no NvDsInferTensorMeta is attached, and the probe finds "
+    "nothing.",
     "output-tensor-meta=1",
     bad="output-tensor-meta=0",
     good="output-tensor-meta=1",
@@ -119,7 +120,8 @@ DS015 = Rule(
     "DS015",
     "warning",
     "operate-on-class-ids is missing",
-    "Every object is embedded: cars and bags too. It costs their time, and a gallery fills with things that are nobody.",
+    "Every object is embedded: cars and bags too. It costs their time, and a gallery fills with things that are "
+    "nobody.",
     "List the ids of the person class.",
     bad="# no operate-on-class-ids",
     good="operate-on-class-ids=2",
@@ -128,7 +130,8 @@ DS016 = Rule(
     "DS016",
     "warning",
     "classifier-async-mode is on",
-    "nvinfer turns it off with network-type=100 and says so in a warning; with network-type=1 it suppresses the tensors.",
+    "nvinfer turns it off with network-type=100 and says so in a warning; with network-type=1 it suppresses the "
+    "tensors.",
     "classifier-async-mode=0",
     bad="classifier-async-mode=1",
     good="classifier-async-mode=0",
@@ -225,7 +228,7 @@ def number_findings(site: Site) -> Iterator[Finding]:
     seen: dict[int, NvinferConfig] = {}
     for config in site.configs:
         key, number = "gie-unique-id", config.integer("gie-unique-id")
-        if number is None or not config.property.line:
+        if number is None or not config.group.line:
             continue
         if number <= 0:
             yield DS012.found(config.place(key), config.shown(key), f"{key}=1 or more")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+LONGEST = 300  # characters of a value that is quoted
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -50,7 +52,8 @@ class Rule:
         fix: str = "",
         edits: tuple[Edit, ...] = (),
     ) -> Finding:
-        return Finding(self, place, str(value), expected, severity or self.severity, fix or self.fix, edits)
+        """`value` and `expected` may quote a file nobody vouches for, and are made fit for a terminal."""
+        return Finding(self, place, _line(value), _line(expected), severity or self.severity, fix or self.fix, edits)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,12 @@ class Finding:
             "fix": self.fix,
             "fixable": bool(self.edits),
         }
+
+
+def _line(value: object) -> str:
+    """One line without control characters, which a terminal would obey, and not longer than anybody reads."""
+    text = str(value)[:LONGEST]
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}

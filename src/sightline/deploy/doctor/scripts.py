@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,7 +109,9 @@ class Script:
             return None
         code = "\n".join("" if text.lstrip().startswith(("!", "%")) else text for _, text in self.lines)
         try:
-            return ast.parse(code)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of somebody else's spelling, which is not what was asked
+                return ast.parse(code)
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested beyond the parser
             return None
 
@@ -123,7 +126,7 @@ class Script:
 
 
 def requirement_name(requirement: str) -> str:
-    """"numpy" for "NumPy>=2", in pip's spelling; empty for what is no name."""
+    """ "numpy" for "NumPy>=2", in pip's spelling; empty for what is no name."""
     match = _REQUIREMENT.match(requirement)
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
 

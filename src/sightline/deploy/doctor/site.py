@@ -80,9 +80,15 @@ class Site:
 
     def _root_by(self, path: Path) -> PurePosixPath | None:
         """What is left of a path without the longest end of it that is a file of the folder."""
+        if (
+            self.folder is None
+            or path.is_relative_to(self.folder.absolute())
+            or path.is_relative_to(self.folder.resolve())
+        ):
+            return None  # meant for this very place, and not there
         parts = PurePosixPath(path).parts
         for start in range(1, len(parts)):
-            if self.folder and is_regular_file_named(self.folder.joinpath(*parts[start:])):
+            if is_regular_file_named(self.folder.joinpath(*parts[start:])):
                 return PurePosixPath(*parts[:start])
         return None
 
@@ -103,7 +109,7 @@ class Site:
         return {here for path in named if path and (here := self.located(path))}
 
     def is_reid(self, config: NvinferConfig) -> bool:
-        """Whether it is meant to embed people: by its model's card, else by what it says of itself, else by exclusion."""
+        """Whether it is meant to embed people: by its model's card, by what it says of itself, or by exclusion."""
         if self.from_card(config):
             return True
         if config.is_detector:

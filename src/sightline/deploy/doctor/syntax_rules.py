@@ -27,8 +27,8 @@ CFG004 = Rule(
     "CFG004",
     "error",
     "a value is not the number it must be",
-    "nvinfer stops at it. Behind a fraction not even a blank may follow, let alone a comment, and lists are separated by "
-    "';'. What it then prints does not name the line.",
+    "nvinfer stops at it. Behind a fraction not even a blank may follow, let alone a comment, and lists are "
+    "separated by ';'. What it then prints does not name the line.",
     "Put comments on lines of their own, separate lists with ';'.",
     bad="net-scale-factor=0.0173 # 1/57.6\noffsets=123.675,116.28,103.53",
     good="# 1/57.6\nnet-scale-factor=0.0173\noffsets=123.675;116.28;103.53",
@@ -37,8 +37,8 @@ CFG005 = Rule(
     "CFG005",
     "warning",
     "a comment stands behind a value",
-    "GLib has no comments behind values. A whole number happens to survive one, a fraction fails, and in a name or path "
-    "the comment becomes part of it.",
+    "GLib has no comments behind values. A whole number happens to survive one, a fraction fails, and in a name "
+    "or path the comment becomes part of it.",
     "Put the comment on a line of its own above.",
     bad="batch-size=16 # of the engine",
     good="# of the engine\nbatch-size=16",
@@ -87,7 +87,7 @@ _NEAR = 0.75  # similarity of a misspelt key; pairs of keys that exist differ mo
 
 def syntax_findings(config: NvinferConfig, site: Site) -> Iterator[Finding]:
     yield from config.problems
-    if not config.property.line and not any(problem.rule.id == "CFG011" for problem in config.problems):
+    if not config.group.line and not any(problem.rule.id == "CFG011" for problem in config.problems):
         yield _no_property(config)
     for group in config.document.by_name.values():
         for setting in group.settings:

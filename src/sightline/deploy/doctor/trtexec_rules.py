@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from sightline.deploy.doctor.model import Model
 from sightline.deploy.doctor.rules import Finding, Rule
@@ -25,8 +26,8 @@ TRT002 = Rule(
     "TRT002",
     "error",
     "shapes are given for an input the model does not have",
-    "Inputs are called input, images, image, input.1 or modelInput, by whoever exported the model. trtexec stops at a name "
-    "it does not find.",
+    "Inputs are called input, images, image, input.1 or modelInput, by whoever exported the model. trtexec stops "
+    "at a name it does not find.",
     "Use the name of the model's input; `sightline inspect MODEL` shows it.",
     bad="--maxShapes=images:16x3x256x128",
     good="--maxShapes=input:16x3x256x128",
@@ -102,5 +103,4 @@ def _fits(sizes: tuple[int, ...], spec: TensorSpec) -> bool:
 
 def _descends(profile: list[tuple[int, ...]]) -> bool:
     """Whether any dimension of a shape is larger than in the one that follows."""
-    pairs = zip(profile, profile[1:], strict=False)
-    return any(low > high for lower, higher in pairs for low, high in zip(lower, higher, strict=True))
+    return any(low > high for lower, higher in pairwise(profile) for low, high in zip(lower, higher, strict=True))

@@ -59,17 +59,21 @@ def parse_tree(lines: tuple[str, ...]) -> Node | None:
     for event in yaml.parse(_text(lines), Loader=_LOADER):
         if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             if len(stack) >= _DEEPEST:
-                raise yaml.MarkedYAMLError(problem=f"nests deeper than {_DEEPEST}", problem_mark=event.start_mark)
-            node = Node(event.start_mark.line + 1)
+                raise yaml.YAMLError(f"line {_line(event)} nests deeper than {_DEEPEST} levels")
+            node = Node(_line(event))
             _put(node, stack, top)
             stack.append(_Open(node, is_mapping=isinstance(event, yaml.MappingStartEvent)))
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             stack.pop()
         elif isinstance(event, (yaml.ScalarEvent, yaml.AliasEvent)):
-            _put(Node(event.start_mark.line + 1, text=getattr(event, "value", "")), stack, top)
+            _put(Node(_line(event), text=getattr(event, "value", "")), stack, top)
         elif isinstance(event, yaml.DocumentEndEvent):
             break
     return top[0] if top else None
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
 
 
 @dataclass

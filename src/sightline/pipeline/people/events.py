@@ -103,6 +103,7 @@ def visit_event(
             "reason": decision.reason,
             "nearest": decision.nearest,
             "score": _score(decision.score),
+            "likeness": _score(decision.likeness),
             "threshold": _score(decision.threshold),
             "runnerUp": runner_up or None,
             "ruledOut": ruled_out,

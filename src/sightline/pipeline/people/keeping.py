@@ -18,9 +18,10 @@ from sightline.pipeline.people.events import merge_event, visit_event
 from sightline.pipeline.people.late_merges import merge_late, propose
 from sightline.pipeline.people.memory import Memory
 from sightline.pipeline.people.memory_rules import MemoryRules
-from sightline.pipeline.people.plans import CameraPlan
+from sightline.pipeline.people.plans import View
 from sightline.pipeline.people.visits import Decision, RuledOut, Visit
 from sightline.pipeline.people.visits_folder import keep_visit
+from sightline.types import FloatArray
 
 EVENTS = "events.jsonl"
 AT_ONCE = 500  # entries asked for
@@ -33,15 +34,15 @@ class Keeper:
         self._folder, self._memory, self._log = folder, memory, log
         self.verdicts: Counter[str] = Counter()
 
-    def __call__(self, visit: Visit, plan: CameraPlan, size_hw: tuple[int, int] | None) -> Decision:
-        keep_visit(self._folder, visit, size_hw=size_hw)
-        kept = self._memory.decide_and_keep(visit, start_s=plan.start_s)
+    def __call__(self, visit: Visit, view: View) -> Decision:
+        keep_visit(self._folder, visit, size_hw=view.size_hw)
+        kept = self._memory.decide_and_keep(visit, start_s=view.plan.start_s, scene=view.scene)
         event = visit_event(
             visit,
             kept.decision,
             visit_id=kept.visit_id,
             entry_id=kept.entry_id,
-            start_s=plan.start_s,
+            start_s=view.plan.start_s,
             at_s=time.time(),
         )
         self._log.append(event)
@@ -49,10 +50,17 @@ class Keeper:
         return kept.decision
 
 
-def settle_late(gallery: Gallery, log: EventLog, *, rules: MemoryRules, run_id: str) -> int:
-    """Merge identities that turned out to be one, until there are none, and tell it; how many merges that took."""
+def settle_late(
+    gallery: Gallery, log: EventLog, *, rules: MemoryRules, run_id: str, scenes: Mapping[str, FloatArray] | None = None
+) -> int:
+    """Merge identities that turned out to be one, until there are none, and tell it; how many merges that took.
+
+    `scenes` are the vectors (D,) of cameras' places without anybody.
+    """
     count = 0
-    while changes := [(change, one) for one in propose(gallery, rules=rules) for change in merge_late(gallery, [one])]:
+    while changes := [
+        (change, one) for one in propose(gallery, rules=rules, scenes=scenes) for change in merge_late(gallery, [one])
+    ]:
         for change, proposal in changes:
             at_s = time.time()
             log.append(
@@ -98,5 +106,6 @@ def _decision(fields: Mapping[str, Any], *, identity: str | None) -> Decision:
         score=fields["score"],
         runner_up=runner_up["identity"],
         runner_up_score=runner_up["score"],
+        likeness=fields["likeness"],
         ruled_out=tuple(RuledOut(**one) for one in fields["ruledOut"]),
     )

@@ -6,16 +6,18 @@ killed can go over its last visits again. Any number of processes may keep visit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sightline.errors import EntryExistsError, GalleryError
 from sightline.gallery.gallery import Entry, Gallery, Hit, Space, Where
+from sightline.pipeline.people.memory_census import scenery_of
 from sightline.pipeline.people.memory_entries import Sighting, entry_of, is_of_visit, number_of, person, visit_id_of
 from sightline.pipeline.people.memory_lookup import hits_in, look_up
 from sightline.pipeline.people.memory_rules import MemoryRules
 from sightline.pipeline.people.memory_verdict import NO_CROP, as_before, continued, decided, left_open
 from sightline.pipeline.people.visits import Decision, Visit
+from sightline.types import FloatArray
 
 __all__ = ["Memory", "MemoryRules", "Remembered"]
 
@@ -36,19 +38,33 @@ class Remembered:
 class Memory:
     """The way of one run into a gallery, for one thread at a time."""
 
-    def __init__(self, gallery: Gallery, *, space: Space, run_id: str, rules: MemoryRules) -> None:
-        """Raises `GalleryError` for a gallery of another model, and for single crops: visits are averages."""
+    def __init__(
+        self,
+        gallery: Gallery,
+        *,
+        space: Space,
+        run_id: str,
+        rules: MemoryRules,
+        scenes: Mapping[str, FloatArray] | None = None,
+    ) -> None:
+        """`scenes` are the vectors (D,) of cameras' places without anybody, those known already.
+
+        Raises `GalleryError` for a gallery of another model, and for single crops: visits are averages.
+        """
         if space.aggregation != "averaged":
             raise GalleryError(f"visits are averages of crops and no {space}; expected a space of averaged vectors")
         gallery.add([], space=space)  # adds nothing, and refuses now rather than after an hour
         self._gallery, self._space, self._run_id, self._rules = gallery, space, run_id, rules
+        self._scenery = scenery_of(gallery, scenes)
         self._next_number = 1  # of a new identity; those below are taken
 
-    def decide_and_keep(self, visit: Visit, *, start_s: float) -> Remembered:
+    def decide_and_keep(self, visit: Visit, *, start_s: float, scene: FloatArray | None = None) -> Remembered:
         """Find out who it is, and keep an entry of it, which is durable when this returns.
 
-        `start_s`: when the source began, in seconds since 1970. Raises `GalleryError` for a vector of another model.
+        `start_s`: when the source began, in seconds since 1970. `scene`: how the place looks without anybody, (D,).
+        Raises `GalleryError` for a vector of another model.
         """
+        self._scenery.tell_empty(visit.camera, scene)
         visit_id = self._visit_id(visit.camera, visit.number)
         if visit.tracklet.embedding is None:
             return Remembered(visit_id, None, NO_CROP)
@@ -99,31 +115,39 @@ class Memory:
             return Remembered(sighting.visit_id, kept.id, continued(visit, kept.identity))
         first = number_of(kept.id) is not None
         unborn = [kept.identity] if first else []
-        lookup = look_up(self._gallery, sighting, rules=self._rules, ignored=kept.id, unborn=unborn)
+        scenery = self._scenery
+        for entry in self._gallery.fetch([kept.id]):
+            scenery = scenery.without(entry.camera, entry.id, entry.vector)
+        lookup = look_up(self._gallery, sighting, rules=self._rules, scenery=scenery, ignored=kept.id, unborn=unborn)
         decision = as_before(decided(lookup)[0], kept.identity, first=first)
         return Remembered(sighting.visit_id, kept.id, decision)
 
     # Decide and keep
 
     def _decide(self, visit: Visit, sighting: Sighting) -> Remembered:
-        decision, nearest = decided(look_up(self._gallery, sighting, rules=self._rules))
-        if decision.verdict == "matched" and nearest is not None:
-            return self._join(visit, sighting, decision, like=nearest)
+        lookup = look_up(self._gallery, sighting, rules=self._rules, scenery=self._scenery)
+        decision, recognised = decided(lookup)
+        if recognised is not None:
+            return self._join(visit, sighting, decision, like=recognised)
         if visit.count < self._rules.least_crops:
             open_still = left_open(decision, crops=visit.count, rules=self._rules)
             return Remembered(sighting.visit_id, None, open_still)
         name = self._found(visit, sighting)
         return Remembered(sighting.visit_id, name, replace(decision, identity=name))
 
-    def _join(self, visit: Visit, sighting: Sighting, decision: Decision, *, like: Entry | Hit) -> Remembered:
+    def _join(self, visit: Visit, sighting: Sighting, decision: Decision, *, like: Entry) -> Remembered:
         """Keep it with another entry's identity, also where that was renamed or merged a moment ago."""
         entry = entry_of(visit, sighting, entry_id=sighting.visit_id, identity=like.identity)
-        self._gallery.add([entry], space=self._space)
+        self._add(entry)
         for now in self._gallery.fetch([like.id]):
             if now.identity != like.identity:
                 self._gallery.split(like.identity, [entry.id], into=now.identity)
                 decision = replace(decision, identity=now.identity)
         return Remembered(sighting.visit_id, entry.id, decision)
+
+    def _add(self, entry: Entry) -> None:
+        self._gallery.add([entry], space=self._space)
+        self._scenery.tell_person(entry.camera, entry.identity, entry.id, entry.vector)
 
     def _found(self, visit: Visit, sighting: Sighting) -> str:
         """Make a new identity; its name.
@@ -133,7 +157,7 @@ class Memory:
         while True:
             name = self._free_name()
             try:
-                self._gallery.add([entry_of(visit, sighting, entry_id=name, identity=name)], space=self._space)
+                self._add(entry_of(visit, sighting, entry_id=name, identity=name))
             except EntryExistsError:  # another process was first
                 continue
             return name

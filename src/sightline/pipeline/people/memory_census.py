@@ -130,14 +130,15 @@ class Census:
 def take_census(gallery: Gallery, scenery: Scenery) -> Census:
     """Reads entry by entry, each picture forgotten at once."""
     journal = _Journal()
-    sums: list[tuple[Vectors, Vectors]] = []
+    averages: list[Vectors] = []
+    directions: list[Vectors] = []
     for entry in gallery.iterate():
         owner = journal.note(entry)
-        if owner == len(sums):
-            sums.append((np.zeros(len(entry.vector)), np.zeros(len(entry.vector))))
-        for total, vector in zip(sums[owner], (entry.vector, scenery.direction(entry.camera, entry.vector)), strict=True):
-            total += vector
-    averages, directions = zip(*sums, strict=True) if sums else ((), ())
+        if owner == len(averages):
+            averages.append(np.zeros(len(entry.vector)))
+            directions.append(np.zeros(len(entry.vector)))
+        averages[owner] += entry.vector
+        directions[owner] += scenery.directions([entry.camera], entry.vector[None])[0]
     return Census(journal.whereabouts(), _unit(averages), _unit(directions))
 
 
@@ -148,7 +149,7 @@ def _unit(sums: Sequence[Vectors]) -> Vectors:
     return np.asarray(rows / np.maximum(lengths, 1e-6), np.float64)
 
 
-def scenery_of(gallery: Gallery, scenes: Mapping[str, FloatArray]) -> Scenery:
+def scenery_of(gallery: Gallery, scenes: Mapping[str, FloatArray] | None = None) -> Scenery:
     """What is known of the cameras of a gallery: how their places look without anybody, and who was seen there.
 
     One walk over all entries, each forgotten at once.

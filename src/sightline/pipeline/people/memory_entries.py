@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
+import numpy as np
 
 from sightline._version import __version__
 from sightline.gallery.gallery import Entry
 from sightline.images import resize
+from sightline.pipeline.people.scene import Floats
 from sightline.pipeline.people.visits import Visit
 from sightline.types import Embeddings, Image
 
@@ -30,6 +33,12 @@ class Sighting:
     camera: str
     first_s: float  # seconds since 1970
     last_s: float
+
+    @cached_property
+    def vector(self) -> Floats:
+        """(D,), of length 1 to the last bit."""
+        vector = self.embedding.vectors[0].astype(np.float64)
+        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12))
 
 
 def visit_id_of(run_id: str, camera: str, number: int) -> str:

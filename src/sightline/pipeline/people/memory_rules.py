@@ -50,8 +50,10 @@ class MemoryRules:
             value = getattr(self, name)
             _require(value is None or 0 <= value < math.inf, name, value, "seconds, 0 or more, or none")
 
-    def is_ahead(self, likeness: float, runner_up: float) -> bool:
-        return likeness - runner_up >= max(self.margin, TIE)
+    @property
+    def lead(self) -> float:
+        """By which the best is ahead at least."""
+        return max(self.margin, TIE)
 
     def bar(self, *, scene: bool) -> Bar:
         """For two visits, `scene`: of which it is known what is to be taken out. Else likeness is the cosine, of which

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sightline.pipeline.people.visits import Decision, Visit
-from sightline.types import Frame, Tracks
+from sightline.types import FloatArray, Frame, Tracks
 from sightline.video import SourceInfo
 
 
@@ -57,5 +57,14 @@ class Nobody:
         pass
 
 
-# What is done with a visit, given the size of the frames: durable when it returns, and nothing new the second time.
-Keep = Callable[[Visit, CameraPlan, tuple[int, int] | None], Decision]
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is known of a camera when a visit to it ends."""
+
+    plan: CameraPlan
+    size_hw: tuple[int, int] | None  # of its frames
+    scene: FloatArray | None = None  # (D,) how the place looks without anybody
+
+
+# What is done with a visit: durable when it returns, and nothing new the second time.
+Keep = Callable[[Visit, View], Decision]

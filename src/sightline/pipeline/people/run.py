@@ -16,16 +16,17 @@ from pathlib import Path
 
 from sightline.camera import Camera
 from sightline.errors import SourceError
-from sightline.pipeline.people.plans import CameraPlan, CameraReport, Keep, Nobody, Watcher
+from sightline.pipeline.people.plans import CameraPlan, CameraReport, Keep, Nobody, View, Watcher
 from sightline.pipeline.people.state import BoxLog, CameraState, read_boxes, read_state, write_state
 from sightline.pipeline.people.streams import Feed, Seen, depth_for, live, recorded
 from sightline.pipeline.people.visits import Visit
 from sightline.pipeline.people.visits_folder import read_visit, visit_folder
-from sightline.pipeline.people.watching import Watch
+from sightline.pipeline.people.watching import Watch, scene_in
 from sightline.pipeline.timing import Stopwatch
 from sightline.sources import Source, open_source
 from sightline.tracking.background import MEMORY, BackgroundDetector
 from sightline.tracking.detector import Detector
+from sightline.types import FloatArray
 from sightline.video import ImageFolder, SourceInfo, VideoFile
 
 STATE = "state"  # the folder, within the run's
@@ -239,9 +240,10 @@ class PeopleRun:
         self._save([station])
 
     def _keep(self, station: _Station, visits: Sequence[Visit]) -> None:
+        view = View(station.plan, station.size_hw, station.watch.scene)
         for visit in visits:
             with self.clock("remember"):
-                decision = self.keep(visit, station.plan, station.size_hw)
+                decision = self.keep(visit, view)
             self.watcher.visit_kept(visit, decision)
         if visits and not self._is_exact(station):
             self._save([station])
@@ -251,6 +253,13 @@ class PeopleRun:
             for station in stations:
                 write_state(self._path(station.plan, "npz"), station.state)
                 station.boxes.clear()
+
+
+def scenes_in(folder: Path, cameras: Iterable[str]) -> dict[str, FloatArray]:
+    """How the places of cameras look without anybody, (D,) each: of those of which the run in that folder knows it."""
+    states = ((camera, read_state(folder / STATE / f"{camera}.npz")) for camera in cameras)
+    scenes = ((camera, scene_in(state.watch)) for camera, state in states if state is not None)
+    return {camera: scene for camera, scene in scenes if scene is not None}
 
 
 def _report_of(plan: CameraPlan, state: CameraState) -> CameraReport:

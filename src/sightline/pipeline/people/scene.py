@@ -8,7 +8,7 @@ back in one. That middle is first the look of the empty place, then more and mor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,8 +106,10 @@ class Scenery:
     @property
     def is_known(self) -> bool:
         """Whether there is a middle, if only a guess: either no camera has one or all have."""
-        identities = set[str]().union(*(crowd.entries for crowd in self._people.values()))
-        return bool(self._empty) or len(identities) >= FEWEST_PEOPLE
+        crowds = [crowd.entries for crowd in self._people.values()]
+        if self._empty or any(len(crowd) >= FEWEST_PEOPLE for crowd in crowds):
+            return True
+        return len(set[str]().union(*crowds)) >= FEWEST_PEOPLE
 
     def centre(self, camera: str) -> Floats | None:
         """(D,), or None while nothing is known."""
@@ -129,9 +131,15 @@ class Scenery:
         grains: IntArray = np.sum([crowd.grains for crowd in crowds], axis=0)
         return np.asarray(grains / GRAINS / sum(len(crowd.entries) for crowd in crowds))
 
-    def direction(self, camera: str, vector: FloatArray) -> Floats:
-        """The unit vector (D,) from the middle of what that camera shows; the likeness of two is their product."""
-        return _directions(self.centre(camera), vector[None])[0]
+    def directions(self, cameras: Sequence[str], vectors: FloatArray | Floats) -> Floats:
+        """Unit vectors (N, D), each from the middle of what its camera shows; the likeness of two is their product.
+
+        What lies in the middle is zeros. Where nothing is known they are the vectors themselves.
+        """
+        if not self.is_known:
+            return _directions(None, vectors)
+        centres = np.array([self.centre(camera) for camera in cameras]).reshape(len(cameras), -1)
+        return _directions(centres, vectors)
 
 
 @dataclass(frozen=True, eq=False)

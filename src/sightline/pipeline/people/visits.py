@@ -65,4 +65,5 @@ class Decision:
     score: float | None = None  # its cosine
     runner_up: str | None = None
     runner_up_score: float | None = None
+    likeness: float | None = None  # of the nearest: the cosine with the scene taken out; None: nothing is known of that
     ruled_out: tuple[RuledOut, ...] = ()  # best first

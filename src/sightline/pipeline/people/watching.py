@@ -158,8 +158,7 @@ class Watch:
     def restore(self, state: Mapping[str, Array]) -> None:
         """Go on from there, exactly so if `is_exact`; else the tracker starts anew, and the open visits should end."""
         self.book.restore(_within("book", state))
-        scene = _within("scene", state)
-        self._looked_for_scene, self.book.scene = int(scene["looked"]), scene.get("vector")
+        self._looked_for_scene, self.book.scene = int(_within("scene", state)["looked"]), scene_in(state)
         if isinstance(self.tracker, AppearanceTracker):
             self.tracker.restore(_within("tracker", state))
             last = _within("last", state)
@@ -169,6 +168,11 @@ class Watch:
     def is_exact(self) -> bool:
         """Whether what was stored goes on as if it had never been."""
         return isinstance(self.tracker, AppearanceTracker)
+
+
+def scene_in(state: Mapping[str, Array]) -> FloatArray | None:
+    """The `scene` of a watch that was stored."""
+    return _within("scene", state).get("vector")
 
 
 def _under(name: str, arrays: Mapping[str, Array]) -> dict[str, Array]:

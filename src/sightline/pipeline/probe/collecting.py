@@ -20,7 +20,7 @@ from sightline.pipeline.people.keeping import EVENTS, Keeper, decisions_in
 from sightline.pipeline.people.memory import Memory, MemoryRules
 from sightline.pipeline.people.memory_entries import visit_id_of
 from sightline.pipeline.people.people_file import write_people, write_tracks
-from sightline.pipeline.people.plans import CameraPlan
+from sightline.pipeline.people.plans import CameraPlan, View
 from sightline.pipeline.people.record import RunRecord, open_record
 from sightline.pipeline.people.sinks import open_sink
 from sightline.pipeline.people.visits_folder import VISITS, read_visit
@@ -149,10 +149,11 @@ def _require_one_model(deployment: Deployment, embedder: Embedder) -> None:
 
 
 def _rules(options: Options, embedder: Embedder) -> MemoryRules:
+    """Where nobody calibrated the model, the memory has its own idea of what is enough."""
     limit = threshold_for(embedder, by_hand=options.threshold)
-    assert limit.value is not None  # `threshold_for` always knows one
-    log.info("from %.4g on two are one: %s", limit.value, limit.source)
-    return MemoryRules(limit.value, margin=options.margin, travel_s=options.travel_s)
+    is_known = options.threshold is not None or limit.far is not None
+    log.info("the threshold is %s", limit.source)
+    return MemoryRules(limit.value if is_known else None, margin=options.margin, travel_s=options.travel_s)
 
 
 def _opened_run(options: Options, embedder: Embedder, rules: MemoryRules) -> RunRecord:
@@ -206,4 +207,4 @@ class _Office:
             return
         visit = read_visit(self.options.out, camera, number)
         if visit is not None:
-            self.keeper(visit, self.plan(camera), None)
+            self.keeper(visit, View(self.plan(camera), None))

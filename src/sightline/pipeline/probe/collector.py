@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from sightline.errors import SightlineError
-from sightline.pipeline.people.plans import CameraPlan, Keep
+from sightline.pipeline.people.plans import CameraPlan, Keep, View
 from sightline.pipeline.people.visits import Visit
 from sightline.pipeline.probe.desk import Desk
 from sightline.pipeline.probe.mailbox import Mailbox
@@ -129,5 +129,5 @@ class Collector:
 
     def _keep_all(self, desk: Desk, visits: list[Visit]) -> None:
         for visit in visits:
-            self._keep(visit, self._plan_of(visit.camera), desk.size_hw)
+            self._keep(visit, View(self._plan_of(visit.camera), desk.size_hw))
             self.visits += 1

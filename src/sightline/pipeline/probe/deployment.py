@@ -70,13 +70,20 @@ def _wholes(value: Any, folder: Path) -> tuple[int, ...]:
     return tuple(_whole(one, folder) for one in value)
 
 
+def _pair(value: Any, folder: Path) -> tuple[int, ...]:
+    found = _wholes(value, folder)
+    if len(found) != 2 or min(found) < 1:
+        raise ValueError(f"{value!r} is not two whole numbers above 0")
+    return found
+
+
 _READ: dict[str, Any] = {
     "model": _path,
     "gie_id": _whole,
     "layer": lambda value, folder: str(value),
     "dim": _whole,
     "person_classes": _wholes,
-    "canvas_wh": _wholes,
+    "canvas_wh": _pair,
     "pgie_config": _path,
     "sgie_config": _path,
     "tracker_config": _path,

@@ -18,6 +18,7 @@ from sightline.types import FloatArray
 NO_PICTURES = GatherRules(crops_kept=0)  # frames stay on the GPU; a visit has its track and its vector
 ABSENT_S = 5.0  # until a track that is not seen has ended, where the tracker does not say so itself
 BETWEEN_S = 1.0  # from the end of a stream to the beginning of the next of the same camera
+JITTER_S = 1.0  # a clock that steps back by less was set right, and is no new stream
 
 
 class Desk:
@@ -50,7 +51,7 @@ class Desk:
     def take(self, record: FrameRecord) -> list[Visit]:
         """Take in a frame; the visits that ended by it."""
         visits = self._follow_stream(record)
-        frame, time_s = self._place(record)
+        frame, time_s = self._in_order(record)
         self._last, self.size_hw = (frame, time_s), record.size_hw
         self.book.add(record.tracks, self._shots(record, frame, time_s), frame=frame, time_s=time_s)
         self._seen_s.update(dict.fromkeys(record.tracks.ids.tolist(), time_s))
@@ -74,10 +75,15 @@ class Desk:
     def _place(self, record: FrameRecord) -> tuple[int, float]:
         return record.index + self._shift[0], record.moment_s - self._epoch_s + self._shift[1]
 
+    def _in_order(self, record: FrameRecord) -> tuple[int, float]:
+        """Where it lies, and never before the frame before it."""
+        frame, time_s = self._place(record)
+        return frame, time_s if self._last is None else max(time_s, self._last[1])
+
     def _follow_stream(self, record: FrameRecord) -> list[Visit]:
         """After a reconnect, or at the start of a file played again, frames and clock begin anew: nobody goes on."""
         frame, time_s = self._place(record)
-        if self._last is None or (frame > self._last[0] and time_s > self._last[1]):
+        if self._last is None or (frame > self._last[0] and time_s > self._last[1] - JITTER_S):
             return []
         visits = self.end()
         ahead = (self._last[0] + 1 - frame, self._last[1] + BETWEEN_S - time_s)

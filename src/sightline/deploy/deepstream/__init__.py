@@ -1,0 +1,1 @@
+"""A folder in which a DeepStream pipeline recognises people, written from a model's card."""
