@@ -212,8 +212,8 @@ def ball_quality() -> list[str]:
         "## A ball found by what was trained here",
         "",
         f"TrackNet x0_25 trained for {found['training']['minutes']:.0f} minutes on {of['learned from']} painted "
-        f"rallies, judged on {of['unseen']} of another seed ({of['frames']} frames each), whole pictures, as `sightline ball` runs "
-        f"it; a hit is within 4 pixels of 512×288. {environment(found)}.",
+        f"rallies, judged on {of['unseen']} of another seed ({of['frames']} frames each), whole pictures, as "
+        f"`sightline ball` runs it; a hit is within 4 pixels of 512×288. {environment(found)}.",
         "",
         *table(["mode", *names], rows),
     ]
@@ -230,8 +230,8 @@ def people() -> list[str]:
         "## From a video to people",
         "",
         f"Decoding to gallery, {what['frames']} frames of {width}×{height} with up to {what['people']} people, "
-        f"{found['models']['detector']} and {found['models']['model']}, {environment(found)}. Other processes used at most "
-        f"{figures['_others'].popitem()[1]:.0%} of the machine in any round.",
+        f"{found['models']['detector']} and {found['models']['model']}, {environment(found)}. Other processes used at "
+        f"most {figures['_others'].popitem()[1]:.0%} of the machine in any round.",
         "",
         *table(
             ["", "frames/s", "ratio"],

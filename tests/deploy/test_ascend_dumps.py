@@ -137,9 +137,8 @@ class TestReading:
         for _ in range(700):
             damaged = bytearray(whole)
             for place in rng.integers(0, len(whole) - 8, rng.integers(1, 5)).tolist():
-                damaged[place : place + int(rng.integers(0, 3))] = rng.choice(
-                    list(b"0123456789(){}',:<>|OefV \n\xff"), 1
-                )
+                odd = rng.choice(list(b"0123456789(){}',:<>|OefV \n\xff"), 1).tolist()
+                damaged[place : place + int(rng.integers(0, 3))] = bytes(odd)
             path.write_bytes(damaged)
             try:
                 assert np.isfinite(read_vector(path)).all()

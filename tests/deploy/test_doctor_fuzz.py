@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,25 +13,83 @@ import pytest
 from doctor_deployment import BUILD, DOCKER, GOOD, PGIE, SGIE, TRACKER, chroma, chroma_schema, findings_of, network, put
 
 from sightline.deploy.doctor.catalogue import RULES
+from sightline.deploy.doctor.document import LARGEST
+from sightline.deploy.doctor.rules import MOST_ALIKE
 from sightline.errors import ConfigError
 
 ROUNDS = 10_000
 PIECES = [
-    "[property]", "[", "]", "=", ":", ";", ",", "#", "\n", "\r\n", "\t", "\0", "\ufeff", "é", "\udc80", "-1", "0",
-    "1e999", "99999999999999999999", "nan", "inf", "0x10", "network-type=", "onnx-file=", "../", "/", "/dev/zero",
-    "~", "{", "}", "&a", "*a", "!!python/object:os.system", "- ", "? ", "|", "%YAML:1.0", "\\", "'", '"', "\x1b[2J", " " * 50,
-    "x" * 300, "operate-on-class-ids=;;", "offsets=;", "[class-attrs-99]", "<<: *a", "ReID:", "trtexec --onnx=a", "\x85", "\u2028",
-]  # fmt: skip
+    "[property]",
+    "[",
+    "]",
+    "=",
+    ":",
+    ";",
+    ",",
+    "#",
+    "\n",
+    "\r\n",
+    "\t",
+    "\0",
+    "\ufeff",
+    "é",
+    "\udc80",
+    "-1",
+    "0",
+    "1e999",
+    "99999999999999999999",
+    "nan",
+    "inf",
+    "0x10",
+    "network-type=",
+    "onnx-file=",
+    "../",
+    "/",
+    "/dev/zero",
+    "~",
+    "{",
+    "}",
+    "&a",
+    "*a",
+    "!!python/object:os.system",
+    "- ",
+    "? ",
+    "|",
+    "%YAML:1.0",
+    "\\",
+    "'",
+    '"',
+    "\x1b[2J",
+    " " * 50,
+    "x" * 300,
+    "operate-on-class-ids=;;",
+    "offsets=;",
+    "[class-attrs-99]",
+    "<<: *a",
+    "ReID:",
+    "trtexec --onnx=a",
+    "\x85",
+    "\u2028",
+]
 
 APP_LIKE = 'p.add("nvinfer", "reid", {"a": 1})\np.link("a", "b")\nflow.infer("x").track().infer("y")\n'
 NOTEBOOK = '{"cells": [{"cell_type": "code", "source": ["import pyds\\n", "!pip install torchreid"]}]}'
 PIPELINE = "deepstream:\n  nodes:\n  - type: nvinfer\n    name: reid\n  edges:\n    a: [b]\n"
 DSAPP = "[application]\n[primary-gie]\nenable=1\n[sink0]\nmsg-broker-conn-str=a:1\n"
 TEXTS = {
-    "a.txt": SGIE, "b.txt": PGIE, "c.yml": TRACKER, "d.yml": "property:\n  network-type: 0\n",
-    "labels.txt": "car\nperson\n", "e.sh": BUILD, "Dockerfile": DOCKER, "f.py": APP_LIKE, "g.ipynb": NOTEBOOK, "h.yaml": PIPELINE, "i.txt": DSAPP,
+    "a.txt": SGIE,
+    "b.txt": PGIE,
+    "c.yml": TRACKER,
+    "d.yml": "property:\n  network-type: 0\n",
+    "labels.txt": "car\nperson\n",
+    "e.sh": BUILD,
+    "Dockerfile": DOCKER,
+    "f.py": APP_LIKE,
+    "g.ipynb": NOTEBOOK,
+    "h.yaml": PIPELINE,
+    "i.txt": DSAPP,
     "requirements.txt": "torchreid\nnumpy>=2\n",
-}  # fmt: skip
+}
 
 
 def mutated(text: str, dice: random.Random) -> str:
@@ -119,6 +180,33 @@ def test_a_spoiled_folder_is_told_about_as_a_whole(share: int, tmp_path: Path) -
         assert isinstance(findings_of(folder), list), round_number
 
 
+HUGE = {
+    "settings nobody knows": ("x.txt", "[property]\n" + "".join(f"batch-siz{number}=1\n" for number in range(12_000))),
+    "one setting again and again": ("x.txt", "[property]\n" + "gpu-id=1\n" * 25_000),
+    "groups": ("x.txt", "[property]\n" + "[class-attrs-1]\ntopk=a\n" * 9_000),
+    "lines that are none": ("x.txt", "[property]\n" + "a\n" * 120_000),
+    "digits": ("x.txt", "[property]\nnet-scale-factor=" + "9" * 250_000 + "x\n"),
+    "blanks": ("x.txt", "[property]\nbatch-size=1" + " " * 250_000 + "x\n"),
+    "a list": ("x.txt", "[property]\nnetwork-type=100\noffsets=" + "1;" * 120_000 + "\n"),
+    "class ids": ("x.txt", "[property]\nnetwork-type=100\noperate-on-class-ids=" + "-1;" * 80_000 + "\n"),
+    "empty labels": ("labels.txt", "\n" * 200_000 + "person\n"),
+    "yaml": ("x.yml", "property:\n" + "".join(f"  k{number}: [1, 2]\n" for number in range(15_000))),
+    "minus signs": ("x.py", "x = " + "-" * 250_000 + "1"),
+    "brackets": ("x.py", "x = " + "(" * 100_000 + ")" * 100_000),
+    "a chain of calls": ("x.py", "flow" + ".infer(1)" * 25_000),
+    "a line that goes on": ("x.sh", "trtexec \\\n" * 20_000),
+    "elements": ("x.py", "".join(f"p.add('nvinfer', 'n{number}')\n" for number in range(8_000)) + "p.link('n1', 'n2')"),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_the_longest_file_that_is_read_is_told_about_in_bounded_time(name: str, tmp_path: Path) -> None:
+    file, text = HUGE[name]
+    (tmp_path / file).write_text(text[:LARGEST])
+    found = findings_of(tmp_path / file)
+    assert all(count <= MOST_ALIKE for count in Counter(finding.rule.id for finding in found).values())
+
+
 @pytest.mark.parametrize("schema", ["", "{", "[]", '{"keys": 3}', '{"keys": {"#embedding": []}}', "[" * 20_000])
 def test_a_chroma_folder_that_says_nonsense_is_told_about(schema: str, tmp_path: Path) -> None:
     chroma(schema)(tmp_path / "c")
@@ -127,8 +215,6 @@ def test_a_chroma_folder_that_says_nonsense_is_told_about(schema: str, tmp_path:
 
 def test_a_database_made_to_run_for_ever_is_stopped(tmp_path: Path) -> None:
     chroma(chroma_schema())(tmp_path / "c")
-    import sqlite3
-
     with sqlite3.connect(tmp_path / "c/chroma.sqlite3") as connection:
         connection.execute("DROP TABLE collections")
         connection.execute(
@@ -157,8 +243,6 @@ def test_what_is_no_file_hides_in_a_folder_without_harm(
 
 
 def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
-    import os
-
     os.mkfifo(tmp_path / "x.txt")
     os.mkfifo(tmp_path / "x.onnx")
     assert {finding.rule.id for finding in findings_of(tmp_path)} == {"CFG009", "ONNX002"}

@@ -35,6 +35,7 @@ VERBS = {
     "cluster": "compare the people of a video, and write the page to choose from",
     "ball": "find the ball in a video or a camera: its trajectory, a report, the video with it drawn in",
     "select": "carry a choice made on the page into files",
+    "ascend": "take a model to an Ascend: files, commands, inputs, runs, figures",
     "doctor": "show which runtimes and devices work here, and what to install",
 }
 

@@ -80,11 +80,15 @@ def _require_inputs(session: Session, inputs: Sequence[Input]) -> None:
 
 def _held(job: Job) -> AbstractContextManager[None]:
     """The folder of one device's dumps, taken by one run at a time."""
-    try:
-        job.dumps.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise output_error(job.dumps, exc) from exc
+    _make(job.dumps)
     return locked(job.dumps.parent / f".device{job.device_id}.lock", holder="another `sightline ascend infer`")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise output_error(folder, exc) from exc
 
 
 def _identity(session: Session, inputs: Sequence[Input], job: Job) -> dict[str, Any]:
@@ -162,10 +166,7 @@ def run_noise(
 
 def _saved(found: PureInfer, work: Path, model: Path, device_id: int) -> list[str]:
     target = performance.pure_file(work, model, device_id)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise output_error(target, exc) from exc
+    _make(target.parent)
     performance.write_pure(found, target)
     return performance.summary_lines(found, target)
 
@@ -195,6 +196,8 @@ def run_list_on_device(job: Job, inputs: Sequence[Input], *, tool: str, restart:
 
 
 def run_noise_on_device(job: Job, *, tool: str) -> list[str]:
+    """The same by the device's own tool."""
+    _make(job.dumps.parent)
     output = run_tool(job, tool=tool)
     if tool == "benchmark":
         return output.splitlines()

@@ -43,7 +43,7 @@ YAML_APP = ("primary-gie", "streammux", "application")
 
 CFG009 = Rule(
     "CFG009",
-    "error",
+    "warning",
     "the file cannot be read as what its name says",
     "It is too large for a configuration, has bytes that no text has, or may not be read by you.",
     "Look at it in an editor; save it as UTF-8 text.",

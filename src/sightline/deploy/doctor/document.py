@@ -38,9 +38,13 @@ class Group:
     line: int
     settings: tuple[Setting, ...] = ()
 
+    @cached_property
+    def _by_key(self) -> Mapping[str, Setting]:
+        return {setting.key: setting for setting in self.settings}
+
     def last(self, key: str) -> Setting | None:
         """The one that counts: of duplicates, GLib takes the last."""
-        return next((setting for setting in reversed(self.settings) if setting.key == key), None)
+        return self._by_key.get(key)
 
 
 @dataclass(frozen=True)
@@ -92,31 +96,31 @@ class Document:
         return f"{indent}{key}: {value}"
 
 
-def read_lines(path: Path) -> tuple[str, ...]:
+def read_lines(path: Path, *, largest: int = LARGEST) -> tuple[str, ...]:
     """The lines of a text file, without their ends. Bytes that are not UTF-8 stay, as surrogates.
 
     Raises `ConfigError` for what is not there, no regular file, too large, or not text.
     """
     try:
-        content = _content(path)
+        content = _content(path, largest)
     except FileNotFoundError as exc:
         raise ConfigError(f"{path}: no such file; check the name") from exc
     except (OSError, ValueError) as exc:  # a ValueError is a NUL in the name
         raise ConfigError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
-    if len(content) > LARGEST:
-        raise ConfigError(f"{path} has more than {LARGEST >> 10} KiB; expected a configuration file")
+    if len(content) > largest:
+        raise ConfigError(f"{path} has more than {largest >> 10} KiB; expected a shorter text file")
     if b"\0" in content:
-        raise ConfigError(f"{path} has bytes that no text has; expected a configuration file")
+        raise ConfigError(f"{path} has bytes that no text has; expected a text file")
     text = content.decode("utf-8", errors="surrogateescape")
     return tuple(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, largest: int) -> bytes:
     """At most one byte more than may be: opening a pipe would wait for somebody to write into it."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ConfigError(f"{path} is no regular file; expected a configuration file")
+        raise ConfigError(f"{path} is no regular file; expected a text file")
     with path.open("rb") as file:
-        return file.read(LARGEST + 1)
+        return file.read(largest + 1)
 
 
 def beside(path: Path, named: str) -> Path:

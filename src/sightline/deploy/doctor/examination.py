@@ -21,7 +21,7 @@ from sightline.deploy.doctor.collect import collect
 from sightline.deploy.doctor.model_rules import model_findings
 from sightline.deploy.doctor.nvinfer import NvinferConfig
 from sightline.deploy.doctor.probe_rules import ProbePlan, probe_findings
-from sightline.deploy.doctor.rules import Finding, by_weight
+from sightline.deploy.doctor.rules import Finding, at_most_alike, by_weight
 from sightline.deploy.doctor.site import Circumstances, Site
 
 
@@ -38,7 +38,7 @@ def examine_targets(
 
 def examine_site(site: Site, *, probe: ProbePlan | None = None) -> list[Finding]:
     found = [*_of_parts(site), *(probe_findings(site, probe) if probe else ())]
-    return sorted(dict.fromkeys(found), key=by_weight)
+    return sorted(at_most_alike(found), key=by_weight)
 
 
 def _of_parts(site: Site) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ _DOUBLE = re.compile(
 )
 _HEXADECIMAL = re.compile(r"[ \t\n\v\f\r]*[+-]?0[xX][0-9a-fA-F]+", re.ASCII)
 _MOST_DIGITS = 4000  # Python refuses to convert more; leading zeros may be many
+_LONGEST_DOUBLE = 400
 _INT_RANGE = range(-(1 << 31), 1 << 31)
 
 CFG002 = Rule(
@@ -138,7 +139,9 @@ def as_integer(text: str) -> int | None:
 
 
 def as_double(text: str) -> float | None:
-    """As `g_key_file_get_double`: None is its error."""
+    """As `g_key_file_get_double`: None is its error, and here also for more characters than any number needs."""
+    if len(text) > _LONGEST_DOUBLE:
+        return None
     if _HEXADECIMAL.fullmatch(text):
         return float.fromhex(text.strip(_SPACE))
     return float(text.strip(_SPACE)) if _DOUBLE.fullmatch(text) else None

@@ -54,9 +54,10 @@ class Labels:
         if self.lines[0].startswith(BOM):
             edit = Edit(1, (self.lines[0].removeprefix(BOM),))
             yield LBL002.found(Place(self.path, 1), "a byte order mark", "a label", edits=(edit,))
-        for number, name in enumerate(self.names, start=1):
-            if not name.removeprefix(BOM).strip():
-                yield LBL002.found(Place(self.path, number), "an empty line", "a label")
+        empty = [number for number, name in enumerate(self.names, start=1) if not name.removeprefix(BOM).strip()]
+        if empty:
+            more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+            yield LBL002.found(Place(self.path, empty[0]), f"an empty line{more}", "a label")
 
 
 def read_labels(path: Path) -> Labels:

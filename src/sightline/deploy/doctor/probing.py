@@ -102,23 +102,35 @@ def _measure(session: Session, job: Job, crops: Sequence[Image], figures: Figure
     if image is None or session.card.output is None:
         figures.problem = "it does not turn one image into one vector"
         return
-    vectors = _embed(session, _fed(image, job, job.fed), crops, one_by_one=False)
+    fed = _fed(image, job, job.fed)
+    alone = _together_or_alone(session, fed, crops, figures)
+    vectors = _embed(session, fed, crops, one_by_one=alone)
     norms = np.linalg.norm(vectors, axis=1)
-    sound = np.isfinite(norms) & (norms > 0)
-    figures.vectors, figures.unsound = len(vectors), int((~sound).sum())
+    figures.vectors, figures.unsound = len(vectors), int((~(np.isfinite(norms) & (norms > 0))).sum())
     if figures.unsound:
         return
     figures.norms = (float(norms.min()), float(norms.max()))
-    figures.alike[job.fed] = _mean_between(vectors)
-    alone = _alone(session, _fed(image, job, job.fed), crops[:ALONE], figures)
-    if alone is not None:
-        figures.batch_cosine = float(_cosines(alone, vectors[:ALONE]).min())
+    if not figures.batch_problem:
+        single = _embed(session, fed, crops[:ALONE], one_by_one=True)
+        figures.batch_cosine = float(_cosines(single, vectors[:ALONE]).min())
     mirrored = [np.ascontiguousarray(crop[:, ::-1]) for crop in crops]
-    flipped = _embed(session, _fed(image, job, job.fed), mirrored, one_by_one=False)
-    figures.flip_cosine = float(_cosines(vectors, flipped).mean())
+    figures.flip_cosine = float(_cosines(vectors, _embed(session, fed, mirrored, one_by_one=alone)).mean())
+    figures.alike[job.fed] = _mean_between(vectors)
     for name in job.feeds:
         if name != job.fed:
-            figures.alike[name] = _mean_between(_embed(session, _fed(image, job, name), crops, one_by_one=False))
+            other = _embed(session, _fed(image, job, name), crops, one_by_one=alone)
+            figures.alike[name] = _mean_between(other)
+
+
+def _together_or_alone(session: Session, image: ImageInput, crops: Sequence[Image], figures: Figures) -> bool:
+    """Whether crops must be run one by one. A model that runs either way only has a problem with its batch."""
+    for alone, other in ((False, True), (True, False)):
+        try:
+            _embed(session, image, crops[:ALONE], one_by_one=alone)
+        except SightlineError as exc:
+            figures.batch_problem = str(exc)
+            return other
+    return False
 
 
 def _fed(image: ImageInput, job: Job, name: str) -> ImageInput:
@@ -127,14 +139,6 @@ def _fed(image: ImageInput, job: Job, name: str) -> ImageInput:
     if image.dtype == "uint8":
         return replace(image, size_hw=size_hw)
     return replace(image, size_hw=size_hw, pixels=job.feeds[name], folded=False, fed_color=None)
-
-
-def _alone(session: Session, image: ImageInput, crops: Sequence[Image], figures: Figures) -> FloatArray | None:
-    try:
-        return _embed(session, image, crops, one_by_one=True)
-    except SightlineError as exc:
-        figures.batch_problem = str(exc)
-        return None
 
 
 def _embed(session: Session, image: ImageInput, crops: Sequence[Image], *, one_by_one: bool) -> FloatArray:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+MOST_ALIKE = 50  # findings of one rule in one file: whoever has more needs no list
 LONGEST = 300  # characters of a value that is quoted
 
 Severity = Literal["error", "warning", "note"]
@@ -87,6 +90,16 @@ def _line(value: object) -> str:
     """One line without control characters, which a terminal would obey, and not longer than anybody reads."""
     text = str(value)[:LONGEST]
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def at_most_alike(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Each finding once, and of one rule in one file no more than anybody reads."""
+    seen: Counter[tuple[str, Path]] = Counter()
+    for finding in dict.fromkeys(findings):
+        key = finding.rule.id, finding.place.path
+        seen[key] += 1
+        if seen[key] <= MOST_ALIKE:
+            yield finding
 
 
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}

@@ -15,11 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from sightline.deploy.doctor.document import read_lines
+from sightline.deploy.doctor.document import LARGEST, read_lines
 from sightline.deploy.doctor.rules import Place
 
 ScriptKind = Literal["shell", "docker", "python", "notebook", "requirements", "text"]
 
+LARGEST_NOTEBOOK = 16 << 20  # bytes; a notebook keeps the pictures it drew
 _OPTION = re.compile(r"--(\w+)(?:=(\S+))?")
 _INSTALL = re.compile(r"\bpip3?\s+install\s+(.*)")
 _DEEPSTREAM = re.compile(r"nvcr\.io/nvidia/deepstream[\w-]*:(\d+)\.(\d+)")
@@ -66,16 +67,16 @@ class Script:
     @cached_property
     def commands(self) -> tuple[tuple[int, str], ...]:
         """Lines that end with a backslash, joined with those that go on."""
-        joined: list[tuple[int, str]] = []
+        joined: list[tuple[int, list[str]]] = []
         going_on = False
         for number, text in self.lines:
-            body = text.rstrip().removesuffix("\\")
+            body = text.rstrip().removesuffix("\\").strip()
             if going_on:
-                joined[-1] = (joined[-1][0], f"{joined[-1][1]} {body.strip()}")
+                joined[-1][1].append(body)
             else:
-                joined.append((number, body))
+                joined.append((number, [body]))
             going_on = text.rstrip().endswith("\\")
-        return tuple(joined)
+        return tuple((number, " ".join(parts)) for number, parts in joined)
 
     @property
     def trtexec(self) -> Iterator[Trtexec]:
@@ -133,7 +134,8 @@ def requirement_name(requirement: str) -> str:
 
 def read_script(path: Path, kind: ScriptKind) -> Script:
     """Raises `ConfigError` for what is not there or is no text."""
-    lines = tuple(enumerate(read_lines(path), start=1))
+    largest = LARGEST_NOTEBOOK if kind == "notebook" else LARGEST
+    lines = tuple(enumerate(read_lines(path, largest=largest), start=1))
     return Script(path, kind, _code_of_notebook(lines) if kind == "notebook" else lines)
 
 

@@ -35,7 +35,7 @@ class Circumstances:
 
 @dataclass
 class Site:
-    """Filled by `collect`. Models are read when somebody asks for them, and once."""
+    """Filled by `collect`, and asked only then. Models are read when somebody asks for them, and once."""
 
     circumstances: Circumstances
     folder: Path | None = None
@@ -109,8 +109,16 @@ class Site:
         return {here for path in named if path and (here := self.located(path))}
 
     def is_reid(self, config: NvinferConfig) -> bool:
+        return any(one is config for one in self.reid_configs)
+
+    @cached_property
+    def reid_configs(self) -> list[NvinferConfig]:
+        return [config for config in self.configs if self._embeds_people(config)]
+
+    def _embeds_people(self, config: NvinferConfig) -> bool:
         """Whether it is meant to embed people: by its model's card, by what it says of itself, or by exclusion."""
-        if self.from_card(config):
+        model = self.model(config.file("onnx-file"))
+        if model is not None and model.is_of_people:
             return True
         if config.is_detector:
             return False
@@ -119,15 +127,7 @@ class Site:
         primary = config.integer("process-mode") == 1 and config.integer("network-type") == 0
         return bool(config.values) and not config.is_classifier and not primary
 
-    def from_card(self, config: NvinferConfig) -> bool:
-        model = self.model(config.file("onnx-file"))
-        return model is not None and model.is_of_people
-
-    @property
-    def reid_configs(self) -> list[NvinferConfig]:
-        return [config for config in self.configs if self.is_reid(config)]
-
-    @property
+    @cached_property
     def detectors(self) -> list[NvinferConfig]:
         return [config for config in self.configs if config.is_detector and not self.is_reid(config)]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from sightline.deploy.doctor.document import Group, Setting
 from sightline.deploy.doctor.key_file import as_double, as_doubles, as_integer, as_integers
 from sightline.deploy.doctor.nvinfer import NvinferConfig
 from sightline.deploy.doctor.nvinfer_keys import NEWER, Kind, known_keys
-from sightline.deploy.doctor.rules import Edit, Finding, Rule
+from sightline.deploy.doctor.rules import MOST_ALIKE, Edit, Finding, Rule
 from sightline.deploy.doctor.site import Site
 
 CFG001 = Rule(
@@ -90,9 +91,9 @@ def syntax_findings(config: NvinferConfig, site: Site) -> Iterator[Finding]:
     if not config.group.line and not any(problem.rule.id == "CFG011" for problem in config.problems):
         yield _no_property(config)
     for group in config.document.by_name.values():
-        for setting in group.settings:
-            yield from _setting_findings(config, group, setting, site)
-        yield from _duplicates(config, group)
+        of_settings = (found for setting in group.settings for found in _setting_findings(config, group, setting, site))
+        yield from islice(of_settings, MOST_ALIKE)
+        yield from islice(_duplicates(config, group), MOST_ALIKE)
 
 
 def _no_property(config: NvinferConfig) -> Finding:

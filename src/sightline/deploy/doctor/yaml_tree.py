@@ -8,7 +8,6 @@ for billions of nodes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,12 +43,6 @@ class Node:
 
     def get(self, key: str) -> Node | None:
         return next((value for name, value in self.pairs if name.text == key), None)
-
-    def walk(self) -> Iterator[Node]:
-        """This node and all below it; bounded by the depth a tree may have."""
-        yield self
-        for node in (*self.items, *(value for _, value in self.pairs)):
-            yield from node.walk()
 
 
 def parse_tree(lines: tuple[str, ...]) -> Node | None:

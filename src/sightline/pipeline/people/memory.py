@@ -115,9 +115,7 @@ class Memory:
             return Remembered(sighting.visit_id, kept.id, continued(visit, kept.identity))
         first = number_of(kept.id) is not None
         unborn = [kept.identity] if first else []
-        scenery = self._scenery
-        for entry in self._gallery.fetch([kept.id]):
-            scenery = scenery.without(entry.camera, entry.id, entry.vector)
+        scenery = self._scenery.without(kept.camera, kept.id)
         lookup = look_up(self._gallery, sighting, rules=self._rules, scenery=scenery, ignored=kept.id, unborn=unborn)
         decision = as_before(decided(lookup)[0], kept.identity, first=first)
         return Remembered(sighting.visit_id, kept.id, decision)

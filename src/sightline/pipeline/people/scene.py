@@ -8,13 +8,14 @@ back in one. That middle is first the look of the empty place, then more and mor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.types import FloatArray, Image, IntArray
+from sightline.types import FloatArray, Image
 
 Floats = NDArray[np.float64]
 
@@ -24,8 +25,10 @@ ROWS, COLUMNS = 3, 6  # places of each height
 FEWEST_PLACES = 6  # that show nobody, for their mean to mean anything
 PRIOR = 3.0  # people that the look of the empty place counts as
 FEWEST_PEOPLE = 3  # whose mean says something of a place that nobody saw empty
-MOST_PEOPLE = 500  # of a camera; more would not move their mean
-GRAINS = 2.0**40  # to one: vectors are added up in whole numbers, so that their order changes nothing
+MOST_PEOPLE = 200  # the last of a camera; more would hardly move their mean
+# Cosine, seen from the empty place. Of strangers before one camera one pair in a hundred reaches it, of visits of one
+# person nearly all do (docs/decisions/0008).
+ALIKE = 0.7
 
 
 def empty_places(image: Image, boxes: FloatArray) -> list[Image]:
@@ -72,98 +75,92 @@ def _directions(centre: FloatArray | Floats | None, vectors: FloatArray | Floats
 class Scenery:
     """The middle of what each camera shows, as far as its empty place and the people seen there are known.
 
-    The answers depend on what was told, and to the last bit not on the order: whoever goes over a visit again gets the
-    same numbers.
+    What was told decides, to the last bit, and not in which order: whoever goes over a visit again gets the same
+    numbers. Only where many people come does the order matter, for the last ones count.
     """
 
     def __init__(self, empty: Mapping[str, FloatArray | Floats] | None = None) -> None:
         self._empty = {camera: np.asarray(vector, np.float64) for camera, vector in (empty or {}).items()}
-        self._people: dict[str, _Crowd] = {}
-        self._middles: dict[str, Floats | None] = {}  # those asked for since something was told
+        self._people: defaultdict[str, dict[str, _First]] = defaultdict(dict)  # by camera, by identity
+        self._known: dict[str, Floats | None] = {}  # middles that were asked for since something was told
 
     def tell_empty(self, camera: str, vector: FloatArray | None) -> None:
         """How the place looks without anybody, (D,); None where nobody knows."""
         if vector is not None and not np.array_equal(vector, self._empty.get(camera, ())):
             self._empty[camera] = np.asarray(vector, np.float64)
-            self._middles.clear()
+            self._known.clear()
 
     def tell_person(self, camera: str, identity: str, entry_id: str, vector: FloatArray) -> None:
         """Somebody was seen there. Only their first visit counts, or whoever comes often would become the middle."""
-        crowd = self._people.setdefault(camera, _Crowd.of_nobody(len(vector)))
-        if identity not in crowd.entries and len(crowd.entries) < MOST_PEOPLE:
-            self._people[camera] = crowd.plus(identity, entry_id, vector)
-            self._middles.clear()
+        people = self._people[camera]
+        if identity not in people:
+            people[identity] = _First(entry_id, vector)
+            if len(people) > MOST_PEOPLE:
+                del people[next(iter(people))]
+            self._known.clear()
 
-    def without(self, camera: str, entry_id: str, vector: FloatArray) -> Scenery:
-        """As it is without what that entry, of that vector, has added to it."""
-        crowd = self._people.get(camera)
-        if crowd is None or entry_id not in crowd.entries.values():
-            return self
+    def without(self, camera: str, entry_id: str) -> Scenery:
+        """As it is without what that entry has added to it."""
         other = Scenery(self._empty)
-        other._people = {**self._people, camera: crowd.minus(entry_id, vector)}
+        other._people.update(self._people)
+        people = self._people.get(camera, {})
+        other._people[camera] = {name: first for name, first in people.items() if first.entry_id != entry_id}
         return other
 
     @property
     def is_known(self) -> bool:
         """Whether there is a middle, if only a guess: either no camera has one or all have."""
-        crowds = [crowd.entries for crowd in self._people.values()]
-        if self._empty or any(len(crowd) >= FEWEST_PEOPLE for crowd in crowds):
-            return True
-        return len(set[str]().union(*crowds)) >= FEWEST_PEOPLE
+        return self.centre("") is not None
 
     def centre(self, camera: str) -> Floats | None:
         """(D,), or None while nothing is known."""
-        if camera not in self._middles:
-            self._middles[camera] = self._middle(camera) if self.is_known else None
-        return self._middles[camera]
+        if camera not in self._known:
+            prior = self._prior(camera)
+            self._known[camera] = None if prior is None else self._middle(prior, self._people.get(camera, {}).values())
+        return self._known[camera]
 
-    def _middle(self, camera: str) -> Floats:
-        prior, crowd = self._prior(camera), self._people.get(camera)
-        return prior if crowd is None else (PRIOR * prior + crowd.sum) / (PRIOR + len(crowd.entries))
-
-    def _prior(self, camera: str) -> Floats:
+    def _prior(self, camera: str) -> Floats | None:
         """The empty place; where nobody knows it, what other places look like, else everybody there is."""
         if camera in self._empty:
             return self._empty[camera]
         if self._empty:
             return np.asarray(np.mean([self._empty[name] for name in sorted(self._empty)], axis=0))
-        crowds = self._people.values()
-        grains: IntArray = np.sum([crowd.grains for crowd in crowds], axis=0)
-        return np.asarray(grains / GRAINS / sum(len(crowd.entries) for crowd in crowds))
+        everybody = {name: first for _, people in sorted(self._people.items()) for name, first in people.items()}
+        mean, count = _mean(everybody.values(), seen_from=None)
+        return mean if count > FEWEST_PEOPLE - 0.5 else None
+
+    def _middle(self, prior: Floats, people: Collection[_First]) -> Floats:
+        mean, count = _mean(people, seen_from=prior)
+        return (PRIOR * prior + count * mean) / (PRIOR + count)
 
     def directions(self, cameras: Sequence[str], vectors: FloatArray | Floats) -> Floats:
         """Unit vectors (N, D), each from the middle of what its camera shows; the likeness of two is their product.
 
         What lies in the middle is zeros. Where nothing is known they are the vectors themselves.
         """
-        if not self.is_known:
-            return _directions(None, vectors)
-        centres = np.array([self.centre(camera) for camera in cameras]).reshape(len(cameras), -1)
-        return _directions(centres, vectors)
+        centres = [self.centre(camera) for camera in cameras]
+        known = [centre for centre in centres if centre is not None]
+        return _directions(np.stack(known) if known else None, vectors)
 
 
 @dataclass(frozen=True, eq=False)
-class _Crowd:
-    """The people of one camera."""
+class _First:
+    """The first visit of somebody to a camera."""
 
-    grains: IntArray  # (D,) the sum of their vectors
-    entries: Mapping[str, str]  # by identity, that of their first visit
-
-    @classmethod
-    def of_nobody(cls, dim: int) -> _Crowd:
-        return cls(np.zeros(dim, np.int64), {})
-
-    @property
-    def sum(self) -> Floats:
-        return np.asarray(self.grains / GRAINS)
-
-    def plus(self, identity: str, entry_id: str, vector: FloatArray) -> _Crowd:
-        return _Crowd(self.grains + _in_grains(vector), {**self.entries, identity: entry_id})
-
-    def minus(self, entry_id: str, vector: FloatArray) -> _Crowd:
-        left = {identity: entry for identity, entry in self.entries.items() if entry != entry_id}
-        return _Crowd(self.grains - _in_grains(vector), left)
+    entry_id: str
+    vector: FloatArray  # (D,)
 
 
-def _in_grains(vector: FloatArray) -> IntArray:
-    return np.rint(np.asarray(vector, np.float64) * GRAINS).astype(np.int64)
+def _mean(people: Collection[_First], *, seen_from: Floats | None) -> tuple[Floats, float]:
+    """Their mean (D,), and how many they are, where those who look alike from that place count as one together.
+
+    For they may be one, whom the gallery has under several names. Each of these would else draw the middle nearer,
+    from where that person looks less like themselves, and is given yet another name.
+    """
+    if not people:
+        return np.zeros(()), 0.0
+    vectors = np.stack([one.vector for one in sorted(people, key=lambda one: one.entry_id)]).astype(np.float64)
+    directions = _directions(seen_from, vectors)
+    weights = 1 / np.maximum((directions @ directions.T >= ALIKE).sum(axis=1), 1)
+    count = float(weights.sum())
+    return np.asarray((weights[:, None] * vectors).sum(axis=0) / count), count

@@ -124,7 +124,8 @@ class Collector:
         self._keep_all(desk, desk.take(record))
 
     def _end(self, sensor: str) -> None:
-        desk = self._desks[sensor]
+        """Its desk goes too: cameras come and go under ever new names, and one that comes back counts on by itself."""
+        desk = self._desks.pop(sensor)
         self._keep_all(desk, desk.end())
 
     def _keep_all(self, desk: Desk, visits: list[Visit]) -> None:
