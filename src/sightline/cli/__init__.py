@@ -36,6 +36,7 @@ VERBS = {
     "ball": "find the ball in a video or a camera: its trajectory, a report, the video with it drawn in",
     "select": "carry a choice made on the page into files",
     "ascend": "take a model to an Ascend: files, commands, inputs, runs, figures",
+    "deepstream": "write a folder in which DeepStream recognises people, from a model",
     "doctor": "show which runtimes and devices work here, and what to install",
 }
 

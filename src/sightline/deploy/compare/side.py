@@ -70,7 +70,9 @@ def paired(a: Side, b: Side, images: Sequence[str] | None = None) -> Pairs:
     wanted = [name for name in _images(a, b, images) if name not in skipped]
     rows_a, rows_b = _rows(a, wanted), _rows(b, wanted)
     if not wanted:
-        raise ModelOutputError(f"{a.origin} and {b.origin} have no image in common; expected vectors of the same images")
+        raise ModelOutputError(
+            f"{a.origin} and {b.origin} have no image in common; expected vectors of the same images"
+        )
     for side, rows in ((a, rows_a), (b, rows_b)):
         _require_finite(side, rows, wanted)
     return Pairs(a.vectors[rows_a], b.vectors[rows_b], tuple(wanted), skipped)

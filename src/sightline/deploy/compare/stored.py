@@ -18,7 +18,9 @@ from sightline.reid.features import read_features
 from sightline.types import FloatArray
 
 # Of nvinfer, with raw-output-file-write=1; a slash in the name of a layer became an underscore.
-_RAW = re.compile(r"gstnvdsinfer_uid-(?P<uid>\d+)_layer-(?P<layer>.+)_batch-(?P<batch>\d+)_batchsize-(?P<rows>\d+)\.bin")
+_RAW = re.compile(
+    r"gstnvdsinfer_uid-(?P<uid>\d+)_layer-(?P<layer>.+)_batch-(?P<batch>\d+)_batchsize-(?P<rows>\d+)\.bin"
+)
 # Of deepstream-app, with reid-track-output-dir: application, stream, frame.
 _TRACKED = re.compile(r"\d{2,}_\d{3,}_\d{6,}\.txt")
 
