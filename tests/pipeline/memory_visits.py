@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
-from math import cos, radians, sin
+from collections.abc import Mapping, Sequence
+from math import cos, radians, sin, sqrt
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -60,12 +60,73 @@ def entry(
     return Entry(name, identity, vector, camera, START_S + first_s, START_S + last_s, 4, 0.5)
 
 
-def memory_of(gallery: Gallery, *, run_id: str = "run", rules: MemoryRules = RULES, space: Space = SPACE) -> Memory:
-    return Memory(gallery, space=space, run_id=run_id, rules=rules)
+Scenes = Mapping[str, FloatArray]  # how places look without anybody, by camera
 
 
-def remember(memory: Memory, *visits: Visit) -> list[Remembered]:
-    return [memory.decide_and_keep(one, start_s=START_S) for one in visits]
+def memory_of(
+    gallery: Gallery,
+    *,
+    run_id: str = "run",
+    rules: MemoryRules = RULES,
+    space: Space = SPACE,
+    scenes: Scenes | None = None,
+) -> Memory:
+    return Memory(gallery, space=space, run_id=run_id, rules=rules, scenes=scenes)
+
+
+def remember(memory: Memory, *visits: Visit, scenes: Scenes | None = None) -> list[Remembered]:
+    return [
+        memory.decide_and_keep(one, start_s=START_S, scene=None if scenes is None else scenes.get(one.camera))
+        for one in visits
+    ]
+
+
+# The scene taken out, by a slow loop
+
+
+def unit(vector: Sequence[float]) -> list[float]:
+    length = sqrt(sum(value * value for value in vector))
+    return [value / length if length > 1e-6 else 0.0 for value in vector]
+
+
+def dot(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def less(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    return [float(a) - float(b) for a, b in zip(one, other, strict=True)]
+
+
+def mean_of(rows: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
+    return [sum(w * float(row[k]) for w, row in zip(weights, rows, strict=True)) / sum(weights) for k in range(DIM)]
+
+
+def weights_of(rows: Sequence[Sequence[float]], place: Sequence[float]) -> list[float]:
+    """Of people, where each shares one with all who look like them from that place."""
+    seen = [unit(less(row, place)) for row in rows]
+    return [1 / max(1, sum(dot(one, other) >= 0.7 for other in seen)) for one in seen]
+
+
+def middles(known: Sequence[Entry], scenes: Scenes, cameras: Sequence[str]) -> dict[str, list[float]] | None:
+    """The middle of what each camera shows; None where nothing is known."""
+    firsts: dict[tuple[str, str], Entry] = {}
+    for one in sorted(known, key=lambda one: (one.first_s, one.id)):
+        firsts.setdefault((one.camera, one.identity), one)
+    nowhere = [0.0] * DIM
+    if scenes:
+        others = mean_of([scenes[camera] for camera in sorted(scenes)], [1.0] * len(scenes))
+    else:
+        everybody = {identity: firsts[camera, identity].vector for camera, identity in sorted(firsts)}
+        weights = weights_of(list(everybody.values()), nowhere)
+        if sum(weights) < 2.5:
+            return None
+        others = mean_of(list(everybody.values()), weights)
+    found = {}
+    for camera in cameras:
+        empty = list(map(float, scenes[camera])) if camera in scenes else others
+        people = [one.vector for (place, _), one in firsts.items() if place == camera]
+        found[camera] = mean_of([empty, *people], [3.0, *weights_of(people, empty)])
+    return found
 
 
 # Processes

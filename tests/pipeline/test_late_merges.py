@@ -48,11 +48,47 @@ class TestProposals:
         put(gallery, ("person-1", at(0)), ("person-2", at(20)), ("person-3", at(90)))
         [proposal] = propose(gallery, rules=RULES)
         assert (proposal.identity, proposal.into, proposal.threshold) == ("person-2", "person-1", 0.7)
-        assert proposal.score == pytest.approx(cos(radians(20)))
+        assert (proposal.score, proposal.likeness) == (pytest.approx(cos(radians(20))), None)
         assert (proposal.runner_up, proposal.runner_up_score) == ("person-3", pytest.approx(cos(radians(70))))
         assert proposal.reason == (
             "person-2 and person-1 score 0.9397 on average, over the threshold 0.7000 and 0.5977 ahead of person-3"
         )
+
+    def test_with_the_scene_taken_out_both_numbers_are_told(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(20)), ("person-2", at(30)), ("person-3", at(-30)))
+        [proposal] = propose(gallery, rules=MemoryRules(None), scenes=WALL)
+        by_hand = likenesses({"person-1": at(20), "person-2": at(30), "person-3": at(-30)})
+        alike, runner_up = by_hand["person-1", "person-2"], by_hand["person-1", "person-3"]
+        assert proposal.likeness == pytest.approx(alike) and proposal.score == pytest.approx(cos(radians(10)))
+        assert (proposal.threshold, proposal.runner_up) == (0.5, "person-3")
+        assert proposal.runner_up_score == pytest.approx(cos(radians(50)))
+        assert proposal.reason == (
+            "person-2 and person-1 score 0.9848 on average, over the threshold 0.5000, and with the scene taken out "
+            f"{alike:.4f}, over 0.5000 and {alike - runner_up:.4f} ahead of person-3"
+        )
+
+    def test_strangers_before_one_wall_stay_apart(self, gallery: Gallery) -> None:
+        put(gallery, *((f"person-{axis}", at(25, axis=axis)) for axis in (1, 2, 3)))
+        assert cos(radians(25)) ** 2 > 0.8
+        assert pairs(propose(gallery, rules=replace(RULES, margin=0.0), scenes=WALL)) == []
+
+    @pytest.mark.parametrize(
+        ("rules", "together"),
+        [
+            (MemoryRules(None), True),
+            (MemoryRules(0.98), True),
+            (MemoryRules(0.99), False),
+            (MemoryRules(None, distinct=0.97), True),
+            (MemoryRules(None, distinct=0.98), False),
+        ],
+    )
+    def test_the_cosine_and_the_likeness_must_both_be_reached(
+        self, gallery: Gallery, rules: MemoryRules, together: bool
+    ) -> None:
+        people = {"person-1": at(20), "person-2": at(30)}
+        put(gallery, *people.items())
+        assert 0.98 < cos(radians(10)) < 0.99 and 0.97 < likenesses(people)["person-1", "person-2"] < 0.98
+        assert len(propose(gallery, rules=rules, scenes=WALL)) == together
 
     def test_averages_count_and_not_single_visits(self, gallery: Gallery) -> None:
         assert cos(radians(60)) < 0.7 < cos(radians(30))
@@ -69,9 +105,29 @@ class TestProposals:
         assert proposal.reason.endswith("over the threshold 0.7000, and nobody else could be either")
 
     def test_somebody_between_two_stays_apart_and_those_who_are_clear_do_not(self, gallery: Gallery) -> None:
-        put(gallery, ("person-1", at(0)), ("person-2", at(20)), ("person-3", at(10.2)))
+        put(gallery, ("person-1", at(0)), ("person-2", at(60)), ("person-3", at(29.5)))
         put(gallery, ("person-4", at(90, axis=2)), ("person-5", at(80, axis=2)))
         assert pairs(propose(gallery, rules=RULES)) == [("person-5", "person-4")]
+
+    def test_somebody_who_was_split_in_three_is_one_in_the_end(self, gallery: Gallery) -> None:
+        put(gallery, ("person-1", at(0)), ("person-2", at(20)), ("person-3", at(10.2)))
+        [first] = propose(gallery, rules=RULES)
+        assert first.reason.endswith("and 0.0012 ahead of person-1, who looks like both")
+        assert round(cos(radians(9.8)) - cos(radians(10.2)), 4) == 0.0012
+        while merge_late(gallery, propose(gallery, rules=RULES)):
+            pass
+        assert set(identities(gallery).values()) == {"person-1"}
+
+    def test_a_third_who_was_seen_beside_either_keeps_it_open(self, gallery: Gallery) -> None:
+        for beside in ("person-1", "person-2"):
+            others = ("person-1", at(0)), ("person-2", at(10))
+            third = entry("e", "person-3", at(5.2), first_s=0, last_s=9)
+            gallery.add([third], space=SPACE)
+            for n, (name, vector) in enumerate(others):
+                begin = 5 if name == beside else 100 * (n + 1)
+                gallery.add([entry(f"e{n}", name, vector, first_s=begin, last_s=begin + 9)], space=SPACE)
+            assert propose(gallery, rules=RULES) == []
+            gallery.delete(["e", "e0", "e1"])
 
     def test_a_runner_up_of_either_is_enough_to_keep_it_open(self, gallery: Gallery) -> None:
         put(gallery, ("person-1", at(0)), ("person-2", at(20)), ("person-3", at(40.2)))

@@ -105,7 +105,8 @@ class Lookup:
             return []
         vectors = np.stack([entry.vector for entry in entries]).astype(np.float64)
         directions = self.scenery.directions([entry.camera for entry in entries], vectors)
-        scores, likenesses = _cosines(vectors, self.sighting.vector), _cosines(directions, self._direction)
+        scores = _cosines(vectors, self.sighting.vector)
+        likenesses = _cosines(directions, self._direction) if self.scenery.is_known else scores
         return [Candidate(*found) for found in zip(entries, directions, scores, likenesses, strict=True)]
 
     @cached_property
