@@ -350,6 +350,7 @@ CASES = [
     ),
     case("PIX007", in_config("net-scale-factor=1", "net-scale-factor=0"), "net-scale-factor=0"),
     case("PIX008", feed("net-scale-factor=0.0173\n", "offsets=104;117;123\n", unfolded), "0.0173"),
+    case("PIX008", in_config("net-scale-factor=1\n", "net-scale-factor=0.5\n"), "0.5"),
     case("PIX009", in_config("aspect-ratio=0", "aspect-ratio=1"), "aspect-ratio=1"),
     case("PIX009", changed("tracker.yml", "keepAspc: 0", "keepAspc: 1"), "keepAspc: 1"),
     case("PIX010", in_config("offsets=0;0;0", "offsets=0;0"), "offsets=0;0"),
@@ -458,6 +459,13 @@ def test_a_folder_with_thousands_of_files_says_that_not_all_were_looked_at(tmp_p
                 "export.py": "m = build_model('osnet', pretrained=True)\nm.load_state_dict(s)\ntorch.onnx.export(m)\n",
             },
             id="ImageNet weights replaced before the export",
+        ),
+        pytest.param(
+            changed("app.py", "localhost;9092", "HostName=hub:8883;DeviceId=4"),
+            id="a connection string of another kind",
+        ),
+        pytest.param(
+            in_config("batch-size=16", "custom-lib-path=/opt/nvidia/lib.so\nbatch-size=16"), id="what DeepStream brings"
         ),
         pytest.param({**GOOD, "detect.py": "engine.infer(image)\nengine.infer(other)\n"}, id="somebody else's infer"),
         pytest.param(

@@ -80,7 +80,7 @@ class Pipeline:
             following = self.links.get(waiting.pop(), set()) - seen
             seen |= following
             waiting += following
-        return end in seen and end != start
+        return end in seen
 
 
 def pipelines_of_script(script: Script) -> Iterator[Pipeline]:
