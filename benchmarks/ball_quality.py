@@ -1,6 +1,7 @@
 """Does training find the ball? TrackNet x0_25 from scratch on painted rallies, judged on halls it has never seen.
 
     python benchmarks/ball_quality.py                # an hour and a half on one core; to benchmarks/results
+    python benchmarks/ball_quality.py --keep tracknet_x0_25.onnx   # how the bundled model was made
     python benchmarks/ball_quality.py --rallies 16 --epochs 1   # a look at it; nothing is kept
 
 The network sees crops about the ball while it learns, and whole pictures when it is judged: in use, as
@@ -65,6 +66,14 @@ def trained(folder: Path, *, rallies: int, epochs: int) -> tuple[Path, dict[str,
     return outcome.folder / "weights" / "best.pt", {"minutes": minutes, "last loss": outcome.history[-1]["loss"]}
 
 
+def keep_model(weights: Path, target: Path, *, rallies: int) -> None:
+    """With a card that says what it learned from."""
+    ball = load_ball(weights)
+    trained_on = f"{rallies} painted rallies (sightline.synth.rallies, seed 1)"
+    ball = replace(ball, card=replace(ball.card, licence="Apache-2.0", trained_on=trained_on))
+    export_ball(ball, target, plan=BallExportPlan(batch=None))
+
+
 def judged(weights: Path, folder: Path, *, unseen: int) -> dict[str, Counts]:
     """Each way to average windows, over rallies of another seed."""
     write_rallies(folder / "unseen", rallies=unseen, frames=FRAMES, seed=2)
@@ -89,9 +98,12 @@ def main() -> None:
     parser.add_argument("--rallies", type=int, default=LEARNED)
     parser.add_argument("--epochs", type=int, default=CONFIG.train.epochs)
     parser.add_argument("--unseen", type=int, default=UNSEEN)
+    parser.add_argument("--keep", type=Path, metavar="ONNX", help="where to export what was trained")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         weights, took = trained(Path(folder), rallies=args.rallies, epochs=args.epochs)
+        if args.keep is not None:
+            keep_model(weights, args.keep, rallies=args.rallies)
         rows = {mode: counts.figures() for mode, counts in judged(weights, Path(folder), unseen=args.unseen).items()}
     results = {
         "environment": environment(("sightline", "torch", "onnxruntime")),

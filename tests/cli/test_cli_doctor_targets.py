@@ -35,6 +35,8 @@ def spoil(path: Path, old: str, new: str) -> Path:
 def test_what_is_in_order_is_said_to_be(config: Path, capsys: Capture) -> None:
     assert main(["doctor", str(config)]) == 0
     assert capsys.readouterr().out == "nothing wrong was found\n"
+    assert main(["doctor", str(config), "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_an_error_has_rule_place_value_expectation_and_repair(config: Path, capsys: Capture) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from sightline.deploy.doctor.catalogue import FAMILIES, RULES, family_of, rule_named
+from sightline.deploy.doctor.examination import examine_targets
 from sightline.deploy.doctor.pages import index, page, write_pages
+from sightline.deploy.doctor.rules import Rule
 from sightline.errors import ConfigError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -18,11 +20,10 @@ REWRITE = (
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
-def test_the_page_of_a_rule_says_what_the_rule_says(rule: object) -> None:
-    known = RULES[rule.id]  # type: ignore[attr-defined]
-    path = DOCS / "doctor" / f"{known.id}.md"
-    assert path.exists() and path.read_text("utf-8") == page(known), f"write the pages again: {REWRITE}"
-    for part in (known.title, known.why, known.fix, known.severity.capitalize()):
+def test_the_page_of_a_rule_says_what_the_rule_says(rule: Rule) -> None:
+    path = DOCS / "doctor" / f"{rule.id}.md"
+    assert path.exists() and path.read_text("utf-8") == page(rule), f"write the pages again: {REWRITE}"
+    for part in (rule.title, rule.why, rule.fix, rule.severity.capitalize()):
         assert part in path.read_text("utf-8")
 
 
@@ -39,12 +40,60 @@ def test_the_index_leads_to_every_page_under_its_family() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
-def test_a_rule_is_named_by_its_family_and_three_digits_and_says_enough(rule: object) -> None:
-    known = RULES[rule.id]  # type: ignore[attr-defined]
-    assert re.fullmatch(r"[A-Z]{2,4}\d{3}", known.id) and family_of(known) in FAMILIES
-    assert known.title[0].islower() or known.title.startswith("INT8") or known.title[0].isupper()
-    assert len(known.why) > 40 and known.fix and bool(known.bad) >= bool(known.good)
-    assert known.bad != known.good or not known.bad
+def test_a_rule_is_named_by_its_family_and_three_digits_and_says_enough(rule: Rule) -> None:
+    assert re.fullmatch(r"[A-Z]{2,4}\d{3}", rule.id) and family_of(rule) in FAMILIES
+    assert len(rule.why) > 40 and rule.fix and bool(rule.bad) >= bool(rule.good)
+    assert rule.bad != rule.good or not rule.bad
+
+
+SETTINGS = [rule for rule in RULES.values() if family_of(rule) in {"CFG", "DS", "ENG", "PIX"} and rule.good]
+CAUGHT_ALONE = [
+    "CFG001",
+    "CFG003",
+    "CFG004",
+    "CFG005",
+    "CFG006",
+    "CFG007",
+    "CFG008",
+    "DS001",
+    "DS002",
+    "DS003",
+    "DS005",
+    "DS012",
+    "DS015",
+    "DS016",
+    "DS017",
+    "ENG003",
+    "ENG005",
+    "ENG006",
+    "ENG007",
+    "ENG008",
+    "PIX001",
+    "PIX002",
+    "PIX003",
+    "PIX004",
+    "PIX005",
+    "PIX007",
+    "PIX009",
+    "PIX010",
+]
+
+
+def shown_in_a_file(text: str, folder: Path, *, name: str = "reid.txt") -> set[str]:
+    """What is found in an example of a page; most show only the lines that matter."""
+    (folder / name).write_text(text if text.startswith("[") else f"[property]\n{text}\n")
+    return {finding.rule.id for finding in examine_targets([folder / name])}
+
+
+@pytest.mark.parametrize("rule", SETTINGS, ids=lambda rule: rule.id)
+def test_an_example_of_how_it_should_be_is_well_written(rule: Rule, tmp_path: Path) -> None:
+    found = {} if rule.id == "CFG011" else shown_in_a_file(rule.good, tmp_path)
+    assert not {name for name in found if name.startswith("CFG")}
+
+
+@pytest.mark.parametrize("name", CAUGHT_ALONE)
+def test_an_example_of_a_mistake_is_caught_as_it_stands(name: str, tmp_path: Path) -> None:
+    assert name in shown_in_a_file(RULES[name].bad, tmp_path)
 
 
 def test_pages_of_rules_that_are_gone_are_removed(tmp_path: Path) -> None:

@@ -350,7 +350,7 @@ CASES = [
     ),
     case("PIX007", in_config("net-scale-factor=1", "net-scale-factor=0"), "net-scale-factor=0"),
     case("PIX008", feed("net-scale-factor=0.0173\n", "offsets=104;117;123\n", unfolded), "0.0173"),
-    case("PIX008", in_config("net-scale-factor=1\n", "net-scale-factor=0.5\n"), "0.5"),
+    case("PIX006", in_config("net-scale-factor=1\n", "net-scale-factor=0.5\n"), "0.5", severity="error"),
     case("PIX009", in_config("aspect-ratio=0", "aspect-ratio=1"), "aspect-ratio=1"),
     case("PIX009", changed("tracker.yml", "keepAspc: 0", "keepAspc: 1"), "keepAspc: 1"),
     case("PIX010", in_config("offsets=0;0;0", "offsets=0;0"), "offsets=0;0"),
@@ -415,6 +415,14 @@ def test_a_folder_with_thousands_of_files_says_that_not_all_were_looked_at(tmp_p
         (tmp_path / f"{number}.jpg").touch()
     [finding] = findings_of(tmp_path)
     assert finding.rule.id == "CFG012" and finding.severity == "note"
+
+
+def test_what_lies_deeper_than_a_deployment_goes_is_not_looked_at(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*"abcdefg")
+    deep.mkdir(parents=True)
+    for folder in (deep, deep.parent):
+        (folder / "labels.txt").touch()
+    assert [finding.place.path for finding in findings_of(tmp_path)] == [deep.parent / "labels.txt"]
 
 
 # What must not be called a mistake

@@ -34,13 +34,20 @@ from sightline.sources import Source, open_recording, open_source
 from sightline.types import BallPoint, Frame
 from sightline.video import SourceInfo, VideoWriter
 from sightline.viewer.trajectory import TrajectoryNotes, write_trajectory_page
+from sightline.zoo import bundled
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", metavar="VIDEO", help="a video, a folder of frames, a camera's number, an rtsp:// address"
     )
-    parser.add_argument("-m", "--model", type=Path, required=True, help="a TrackNet: .onnx, .xml or a checkpoint")
+    parser.add_argument(
+        "-m",
+        "--model",
+        type=Path,
+        default=bundled("ball"),
+        help="a TrackNet: .onnx, .xml or a checkpoint (default: the small one bundled, trained on painted rallies)",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="CSV", help="Frame,Visibility,X,Y,…")
     parser.add_argument("--inpaint", type=Path, metavar="MODEL", help="an InpaintNet that fills the gaps")
     parser.add_argument("--video", type=Path, metavar="FILE", help="the video with the ball drawn in (.mp4, .webm, …)")
@@ -199,4 +206,5 @@ def _print_summary(args: argparse.Namespace, search: _Search, found: Summary) ->
     print(f"{args.output}: ball in {found.visible} of {found.frames} frames ({share:.0%}){filled}")
     if search.source.dropped:
         print(f"  {search.source.dropped} frames came too fast and were dropped")
-    print(f"  {session.path.name} on {session.backend} ({session.device}, {session.precision})")
+    origin = f", trained on {session.card.trained_on}," if args.model == bundled("ball") else ""
+    print(f"  {session.path.name}{origin} on {session.backend} ({session.device}, {session.precision})")

@@ -101,7 +101,7 @@ def _check_targets(args: argparse.Namespace) -> int:
         _print_json(args.targets, findings, repairs)
     else:
         _print_repairs(repairs)
-        _print_findings(findings)
+        _print_findings(findings, quiet=args.quiet)
     grave = {"error", "warning"} if args.strict else {"error"}
     return 1 if any(finding.severity in grave for finding in findings) else 0
 
@@ -121,12 +121,14 @@ def _print_repairs(repairs: Sequence[Repair]) -> None:
         sys.stdout.write(repair.diff() + "\n")
 
 
-def _print_findings(findings: Sequence[Finding]) -> None:
+def _print_findings(findings: Sequence[Finding], *, quiet: bool) -> None:
     for finding in findings:
         print(f"{finding.severity:<7} {finding.rule.id:<7} {finding.place}  {finding.rule.title}")
         print(f"        is        {finding.value}")
         print(f"        expected  {finding.expected}")
         print(f"        fix       {finding.fix}{' (--fix does it)' if finding.edits else ''}")
+    if quiet:
+        return
     counts = ", ".join(_counted(findings, severity) for severity in ("error", "warning", "note"))
     print(f"{counts}; `sightline doctor --explain RULE` says why" if findings else "nothing wrong was found")
 

@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
+from sightline.zoo.bundled import BUNDLED, bundled
 from sightline.zoo.catalog import CATALOG, ZooModel, find
 from sightline.zoo.store import cache_dir, cached, pull, remove, verify
 
-__all__ = ["CATALOG", "ZooModel", "cache_dir", "cached", "find", "pull", "remove", "verify"]
+__all__ = ["BUNDLED", "CATALOG", "ZooModel", "bundled", "cache_dir", "cached", "find", "pull", "remove", "verify"]

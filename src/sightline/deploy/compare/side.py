@@ -60,7 +60,7 @@ def embedded(embedder: Embedder, images: Sequence[Path]) -> Side:
 
 
 def paired(a: Side, b: Side, images: Sequence[str] | None = None) -> Pairs:
-    """The vectors of both sides, image by image, in the order of `images`: by default of those of a side that has names.
+    """The vectors of both sides, image by image, in the order of `images`: by default, of a side that names its own.
 
     An image that one side skipped is left out of both. Raises `ModelOutputError` where a side lacks an image, or it
     cannot be told which of its vectors belongs to which: figures over fewer images would be figures of another test.

@@ -19,8 +19,8 @@ ENG001 = Rule(
     "nvinfer sets the batch of an engine itself, but cannot change a Reshape with the batch written into it: the build "
     'fails, or ends in "Backend has maxBatchSize 1 whereas 16 has been requested".',
     "Use the model's batch, or export it with an open one.",
-    bad="batch-size=16  # of a model with a constant batch of 1",
-    good="batch-size=1",
+    bad="# a model with a constant batch of 1\nbatch-size=16",
+    good="# a model with a constant batch of 1\nbatch-size=1",
 )
 ENG002 = Rule(
     "ENG002",

@@ -27,7 +27,7 @@ ENV002 = Rule(
     "From 9.0 on it is deprecated and no wheels are made. pyservicemaker, whose wheel lies in the container under "
     "service-maker/python, does the same work.",
     "Use pyservicemaker, or stay with DeepStream 8.",
-    bad="FROM nvcr.io/nvidia/deepstream:9.0-triton-multiarch  # and import pyds",
+    bad="FROM nvcr.io/nvidia/deepstream:9.0-triton-multiarch\n# and in the probe: import pyds",
     good="FROM nvcr.io/nvidia/deepstream:8.0-triton-multiarch",
 )
 ENV003 = Rule(

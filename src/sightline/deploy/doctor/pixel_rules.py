@@ -62,7 +62,7 @@ PIX005 = Rule(
     "ones. It costs at most a point of rank 1, but thresholds measured elsewhere shift.",
     "Export with the normalisation folded in, which is exact: `sightline export --preset deepstream`.",
     bad="net-scale-factor=0.01735207\noffsets=123.675;116.28;103.53",
-    good="net-scale-factor=1\noffsets=0;0;0  # with a folded model",
+    good="# a folded model\nnet-scale-factor=1\noffsets=0;0;0",
 )
 PIX006 = Rule(
     "PIX006",
@@ -71,8 +71,8 @@ PIX006 = Rule(
     "The graph does it already, and the configuration does it again: everybody looks the same to the network (cosine "
     "0.9988 between strangers has been seen).",
     "net-scale-factor=1 and offsets=0;0;0, or none of the two.",
-    bad="net-scale-factor=0.0173\noffsets=123.675;116.28;103.53  # with a folded model",
-    good="net-scale-factor=1\noffsets=0;0;0",
+    bad="# a folded model\nnet-scale-factor=0.0173\noffsets=123.675;116.28;103.53",
+    good="# a folded model\nnet-scale-factor=1\noffsets=0;0;0",
 )
 PIX007 = Rule(
     "PIX007",

@@ -66,8 +66,8 @@ DS007 = Rule(
     "2 is a person for TrafficCamNet and a face for PeopleNet. Copied from another detector's guide, the configuration "
     "embeds faces, bags or cars, and every number downstream looks plausible.",
     "Use the number of the person's line in the label file of this detector, counted from 0.",
-    bad="operate-on-class-ids=2  # labels: person, bag, face",
-    good="operate-on-class-ids=0",
+    bad="# labels: person, bag, face\noperate-on-class-ids=2",
+    good="# labels: person, bag, face\noperate-on-class-ids=0",
 )
 DS008 = Rule(
     "DS008",
@@ -85,7 +85,7 @@ DS009 = Rule(
     "infer-dims is missing, and the model leaves its size open",
     "nvinfer takes the size from the ONNX file; where that is open there is none, and the engine cannot be built.",
     "infer-dims=3;256;128, or whatever the network was trained on.",
-    bad="# infer-dims, with an input of [N, 3, ?, ?]",
+    bad="# no infer-dims, with an input of [N, 3, ?, ?]",
     good="infer-dims=3;256;128",
 )
 DS012 = Rule(
@@ -104,8 +104,8 @@ DS013 = Rule(
     "operate-on-gie-id and the probe both go by that number, so each gets what the other made. The default is 15, for "
     "every element that does not say.",
     "Give every element a number of its own.",
-    bad="gie-unique-id=1  # as the detector",
-    good="gie-unique-id=4",
+    bad="# the detector has 1\ngie-unique-id=1",
+    good="# the detector has 1\ngie-unique-id=4",
 )
 DS014 = Rule(
     "DS014",

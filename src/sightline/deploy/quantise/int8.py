@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from sightline.card import ImageInput
 from sightline.deploy.quantise.sensitive import nodes_of
 from sightline.errors import ExportError
 from sightline.images import prepare
 from sightline.runtime.session import Feeds
-from sightline.types import Image
+from sightline.types import Array, Image
 
 AT_ONCE = 4  # crops fed together, where the batch is open: all that is kept of them is a range for each tensor
 
@@ -73,6 +71,6 @@ class _Reader:
     def __init__(self, feeds: Iterable[Feeds]) -> None:
         self._feeds = iter(feeds)
 
-    def get_next(self) -> dict[str, np.ndarray[object, np.dtype[np.generic]]] | None:
+    def get_next(self) -> dict[str, Array] | None:
         feed = next(self._feeds, None)
         return None if feed is None else dict(feed)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def gates(graph: onnx.GraphProto) -> set[str]:
-    """From the mean over a map to the product with it: small, and whatever is wrong in a gate is wrong in all it gates."""
+    """From the mean over a map to the product with it: small, but what is wrong in a gate is wrong in all it gates."""
     users = _users(graph)
     found: set[str] = set()
     for node in graph.node:
