@@ -249,7 +249,7 @@ def together(one: tuple[float, float], other: tuple[float, float]) -> bool:
 
 
 def gap_s(one: tuple[float, float], other: tuple[float, float]) -> float:
-    return max(one[0] - other[1], other[0] - one[1])
+    return max(one[0], other[0]) - min(one[1], other[1])
 
 
 def impossible_together(one: Entry, other: Entry, rules: MemoryRules) -> bool:

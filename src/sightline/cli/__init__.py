@@ -37,7 +37,7 @@ VERBS = {
     "select": "carry a choice made on the page into files",
     "ascend": "take a model to an Ascend: files, commands, inputs, runs, figures",
     "deepstream": "write a folder in which DeepStream recognises people, from a model",
-    "doctor": "show which runtimes and devices work here, and what to install",
+    "doctor": "show what this machine can run, and what is wrong with a model, a configuration or a deployment",
 }
 
 INTERRUPTED = 130  # the shell's convention for Ctrl-C

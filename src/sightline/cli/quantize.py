@@ -115,7 +115,7 @@ def _plan(args: argparse.Namespace, crops: Dealt) -> Plan:
 def _lines(outcome: Outcome, *, floor: float) -> Iterator[str]:
     card, megabytes = outcome.chosen.card, [size / 1e6 for size in outcome.size_bytes]
     yield f"{outcome.path}: {card.extra['quantised.by']}, fingerprint {card.fingerprint[:12]}"
-    yield f"  {megabytes[1]:.2f} MB, of {megabytes[0]:.2f}; {outcome.times_faster:.2f} times as fast in ONNX Runtime here"
+    yield f"  {megabytes[1]:.2f} MB, of {megabytes[0]:.2f}; {outcome.times_faster:.2f} times as fast here in ONNX Runtime"
     yield from (f"  tried {trial}" for trial in outcome.tried)
     yield f"A is the source, B the result; judged by {len(outcome.chosen.agreement.names):,} crops not used for ranges"
     yield from agreement_lines(outcome.chosen.agreement, floor=floor)

@@ -39,8 +39,9 @@ ENG003 = Rule(
     "nvinfer saves what it builds under a name of its own, <onnx>_b<batch>_gpu<id>_<precision>.engine, and looks under "
     "the name written here. Where the two differ and nobody put an engine there, it never finds what it saved.",
     "Use the automatic name, or build the engine beforehand under this one.",
-    bad="model-engine-file=/models/osnet.engine",
-    good="model-engine-file=/models/osnet.onnx_b16_gpu0_fp16.engine",
+    bad="onnx-file=/models/osnet.onnx\nmodel-engine-file=/models/osnet.engine\nbatch-size=16\nnetwork-mode=2",
+    good="onnx-file=/models/osnet.onnx\nmodel-engine-file=/models/osnet.onnx_b16_gpu0_fp16.engine\n"
+    "batch-size=16\nnetwork-mode=2",
 )
 ENG004 = Rule(
     "ENG004",

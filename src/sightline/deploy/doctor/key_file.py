@@ -8,6 +8,7 @@ behind a fraction nothing at all may follow.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sightline.deploy.doctor.document import BOM, Document, Group, Setting, read_lines
@@ -57,39 +58,37 @@ def read_key_file(path: Path) -> Document:
 
 def parse_key_file(path: Path, lines: tuple[str, ...]) -> Document:
     """Reads on after a line that GLib would stop at, so that one run names all that is wrong."""
-    groups: list[Group] = []
-    problems: list[Finding] = []
-    settings: list[Setting] = []
-
-    def close() -> None:
-        if groups:
-            groups[-1] = Group(groups[-1].name, groups[-1].line, tuple(settings))
-        settings.clear()
-
+    reading = _Reading(path)
     for number, text in enumerate(lines, start=1):
-        place = Place(path, number)
         if number == 1 and text.startswith(BOM):
-            problems.append(_bom(place, text))
+            reading.problems.append(_bom(Place(path, 1), text))
         line = text.removeprefix(BOM if number == 1 else "").lstrip(_SPACE)
-        if not line or line.startswith("#"):
-            continue
+        if line and not line.startswith("#"):
+            reading.take(line, Place(path, number))
+    groups = tuple(Group(name, line, tuple(settings)) for name, line, settings in reading.groups)
+    return Document(path, "ini", lines, groups, tuple(reading.problems))
+
+
+@dataclass
+class _Reading:
+    """A file read as far as some line."""
+
+    path: Path
+    groups: list[tuple[str, int, list[Setting]]] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
+
+    def take(self, line: str, place: Place) -> None:
+        """A line that is neither empty nor a comment."""
         heading = _GROUP.fullmatch(line) or _COMMENTED_GROUP.fullmatch(line)
+        setting = None if heading else _setting(line, place.line)
         if heading:
-            close()
-            groups.append(Group(heading[1], number))
-        if heading and not _GROUP.fullmatch(line):
-            problems.append(_unreadable(place, line))
-        elif heading:
-            continue
-        elif setting := _setting(line, number):
-            settings.append(setting)
-            if not groups:
-                problems.append(CFG003.found(place, line, "a [group] before the first setting"))
-        else:
-            problems.append(_unreadable(place, line))
-            settings.extend(_meant(line, number))
-    close()
-    return Document(path, "ini", lines, tuple(groups), tuple(problems))
+            self.groups.append((heading[1], place.line, []))
+        if setting and not self.groups:
+            self.problems.append(CFG003.found(place, line, "a [group] before the first setting"))
+        elif not setting and not _GROUP.fullmatch(line):
+            self.problems.append(_unreadable(place, line))
+        if self.groups and not heading:
+            self.groups[-1][2].extend([setting] if setting else _meant(line, place.line))
 
 
 def _setting(line: str, number: int) -> Setting | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import onnx
+
 from sightline._version import __version__
 from sightline.card import CARD_KEY, ModelCard
 from sightline.deploy.compare.agreement import FLOOR, Agreement, agreement
@@ -17,7 +19,7 @@ from sightline.deploy.quantise.crops import FEWEST, Dealt
 from sightline.deploy.quantise.graph import ready_graph
 from sightline.deploy.quantise.half import write_float16
 from sightline.deploy.quantise.int8 import feeds_of, write_int8
-from sightline.deploy.quantise.sensitive import LADDER, require_parts
+from sightline.deploy.quantise.sensitive import LADDER, nodes_of, require_parts
 from sightline.deploy.quantise.speed import times_faster
 from sightline.errors import ConfigError, ImageError
 from sightline.images import read_image
@@ -89,9 +91,11 @@ class Bench:
         self._ready = ready_graph(source.session.path, folder)
 
     def trials(self) -> Iterator[Trial]:
-        """From the fastest on, up to the first that agrees."""
-        for keep in self._plan.rungs:
-            trial = self._tried(keep)
+        """From the fastest on, up to the first that agrees. A network without the parts in question is tried once."""
+        graph = onnx.load(str(self._ready)).graph
+        ways = {nodes_of(graph, keep): keep for keep in reversed(self._plan.rungs)}
+        for leave, keep in reversed(ways.items()):
+            trial = self._tried(keep, leave)
             log.info("tried %s", trial)
             yield trial
             if trial.agreement.reaches(self._plan.floor):
@@ -101,11 +105,11 @@ class Bench:
         with open_session(trial.path, "onnxruntime", "cpu") as session:
             return times_faster(Embedder(session), self._source, self._calibration)
 
-    def _tried(self, keep: tuple[str, ...]) -> Trial:
+    def _tried(self, keep: tuple[str, ...], leave: frozenset[str]) -> Trial:
         path = self._folder / f"{'-'.join(('kept', *keep))}.onnx"
         if self._plan.precision == "int8":
             feeds = feeds_of(self._calibration, self._source.image)
-            write_int8(self._ready, path, feeds, keep=keep, reduce_range=self._plan.reduce_range)
+            write_int8(self._ready, path, feeds, leave=leave, reduce_range=self._plan.reduce_range)
         else:
             write_float16(self._ready, path)
         card = self._card(path, keep)

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sightline.card import ImageInput
-from sightline.deploy.quantise.sensitive import nodes_of
 from sightline.errors import ExportError
 from sightline.images import prepare
 from sightline.runtime.session import Feeds
@@ -35,16 +34,15 @@ def feeds_of(crops: Sequence[Image], image: ImageInput) -> Iterator[Feeds]:
 
 
 def write_int8(
-    ready: Path, target: Path, feeds: Iterable[Feeds], *, keep: Collection[str] = (), reduce_range: bool = False
+    ready: Path, target: Path, feeds: Iterable[Feeds], *, leave: Collection[str] = (), reduce_range: bool = False
 ) -> None:
-    """Quantise a graph made ready. `keep` names parts that stay float32; `reduce_range` gives weights seven bits.
+    """Quantise a graph made ready. `leave` names nodes that stay float32; `reduce_range` gives weights seven bits.
 
     Raises `ExportError` where nothing of the graph can be quantised.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    graph = onnx.load(str(ready)).graph
     try:
         quantize_static(
             str(ready),
@@ -52,7 +50,7 @@ def write_int8(
             _Reader(feeds),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_OPERATORS),
-            nodes_to_exclude=nodes_of(graph, keep),
+            nodes_to_exclude=sorted(leave),
             per_channel=True,
             reduce_range=reduce_range,
             activation_type=QuantType.QUInt8,
