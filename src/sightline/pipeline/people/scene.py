@@ -35,7 +35,7 @@ def empty_places(image: Image, boxes: FloatArray) -> list[Image]:
     """What somebody would be cut out of the picture as, at places where nobody is. Views."""
     return [
         image[top:bottom, left:right]
-        for left, top, right, bottom in _places(image.shape[:2])
+        for left, top, right, bottom in dict.fromkeys(_places(image.shape[:2]))
         if _is_free((left, top, right, bottom), boxes)
     ]
 

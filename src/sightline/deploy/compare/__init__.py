@@ -1,1 +1,0 @@
-"""Two forms of one network, or two networks: what each says of the same images, and how far apart that is."""

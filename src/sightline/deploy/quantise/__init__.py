@@ -1,1 +1,0 @@
-"""A network in fewer bits, judged on its user's own images before anybody may use it."""
