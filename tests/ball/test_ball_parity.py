@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from sightline.ball.ensemble import EVAL_MODES
 from sightline.ball.models import tracker_of
@@ -76,6 +77,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
         if bg_mode not in folders:
             folders[bg_mode] = folder = tmp_path_factory.mktemp(f"net_{bg_mode}")
             net = build_tracknet(SEQ_LEN, bg_mode, width="x0_25", seed=1).eval()
+            nn.init.zeros_(net.predictor.bias)  # fresh ones see next to nothing anywhere
             ball = LoadedBall(net, tracknet_card(net, bg_mode, weights="untrained"))
             save_checkpoint(folder / "net.pt", net, card=ball.card)
             export_ball(ball, folder / "net.onnx", plan=BallExportPlan(batch=None))

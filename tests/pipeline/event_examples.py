@@ -18,12 +18,14 @@ VISIT_ID = "5f0c1f0e-7a43-5b7e-9d1c-3f1f6f0a2b11"
 MATCHED = Decision(
     "matched",
     "person-3",
-    "person-3 scores 0.8312, over the threshold 0.7000 and 0.1204 ahead of person-5",
+    "person-3 scores 0.8312, over the threshold 0.7000, and with the scene taken out 0.6421, over 0.5000 and "
+    "0.1830 ahead of person-5",
     threshold=0.7,
     nearest="person-3",
     score=0.8312,
     runner_up="person-5",
     runner_up_score=0.7108,
+    likeness=0.6421,
     ruled_out=(RuledOut("person-1", 0.9015, "was in this view at the same time"),),
 )
 NOBODY = Decision("unknown", None, "no crop is clear enough")

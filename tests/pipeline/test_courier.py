@@ -15,9 +15,9 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
-from event_brokers import Subscriber, free_port, mosquitto, redis_server, wait_until
 from event_examples import numbered
 
+from event_brokers import Subscriber, free_port, mosquitto, redis_server, wait_until
 from sightline.errors import SinkError
 from sightline.pipeline.people import courier as courier_module
 from sightline.pipeline.people.courier import Courier, close_all, cursor_path

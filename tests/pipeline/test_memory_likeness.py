@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import cos, radians
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from memory_visits import (
     RULES,
     SPACE,
+    START_S,
     at,
     dot,
     entry,
@@ -27,8 +28,11 @@ from memory_visits import (
 
 from sightline.gallery.gallery import Entry, Gallery, Space
 from sightline.pipeline.people import memory_lookup
+from sightline.pipeline.people.event_log import EventLog
+from sightline.pipeline.people.keeping import EVENTS, Keeper, decisions_in
 from sightline.pipeline.people.late_merges import merge_late, propose
 from sightline.pipeline.people.memory import MemoryRules
+from sightline.pipeline.people.plans import CameraPlan, View
 from sightline.pipeline.people.visits import Decision, Visit
 from sightline.tracking.returners import ReturnerScore, score_returners
 from sightline.tracking.returners import Visit as Returner
@@ -111,15 +115,15 @@ class TestTheScene:
             (MemoryRules(None), "matched"),
             (MemoryRules(0.98), "matched"),
             (MemoryRules(0.99), "new"),
-            (MemoryRules(None, distinct=0.94), "matched"),
-            (MemoryRules(None, distinct=0.96), "new"),
+            (MemoryRules(None, distinct=0.96), "matched"),
+            (MemoryRules(None, distinct=0.97), "new"),
         ],
     )
     def test_the_cosine_and_the_likeness_must_both_be_reached(
         self, gallery: Gallery, rules: MemoryRules, verdict: str
     ) -> None:
         decide(gallery, visit(1, at(20)))
-        assert 0.98 < cos(radians(10)) < 0.99 and 0.94 < likeness(gallery, at(20), at(30)) < 0.96
+        assert 0.98 < cos(radians(10)) < 0.99 and 0.96 < likeness(gallery, at(20), at(30)) < 0.97
         decision = decide(gallery, visit(2, at(30)), rules=rules)
         assert decision.verdict == verdict
         if rules.threshold == 0.99:
@@ -144,19 +148,24 @@ class TestTheScene:
         assert (decision.likeness, decision.score) == (None, pytest.approx(cos(radians(5))))
 
     def test_who_is_ruled_out_is_told_where_they_are_more_alike_than_the_one_chosen(self, gallery: Gallery) -> None:
-        now = [visit(2, at(30), seen=(20, 30)), visit(3, at(20, axis=2), seen=(20, 30))]
-        decision = decide(gallery, visit(1, at(22), seen=(0, 5)), *now, visit(4, at(29), seen=(25, 26)))
-        assert decision.identity == "person-1"
+        known = [visit(n, at(25, axis=n), seen=(20 * n, 20 * n + 10)) for n in (1, 2, 3)]
+        decide(gallery, *known)
+        asked = unit_sum(at(25), 1.5 * at(25, axis=2))
+        first, second, third = (likeness(gallery, asked, at(25, axis=axis)) for axis in (1, 2, 3))
+        assert second > first > third
+        decision = decide(gallery, visit(4, asked, seen=(45, 46)), rules=MemoryRules(None, distinct=first - 0.01))
+        assert (decision.identity, decision.likeness) == ("person-1", pytest.approx(first))
         assert [(other.identity, other.score) for other in decision.ruled_out] == [
-            ("person-2", pytest.approx(cos(radians(1))))
+            ("person-2", pytest.approx(float(asked @ at(25, axis=2))))
         ]
 
     def test_the_people_in_a_gallery_are_known_when_it_is_opened(self, gallery: Gallery) -> None:
         people = [at(90, axis=axis) for axis in (1, 2, 3)]
         gallery.add([entry(f"e{n}", f"n{n}", one, first_s=n, last_s=n) for n, one in enumerate(people)], space=SPACE)
-        decision = remember(memory_of(gallery), visit(1, at(0)))[-1].decision
-        mean = sum(people) / 3
-        assert decision.likeness == pytest.approx(float((at(0) - mean) @ (people[0] - mean)) / np.sqrt(4 / 3 * 2 / 3))
+        decision = remember(memory_of(gallery), visit(1, at(30)))[-1].decision
+        seen, known = (one - sum(people) / 3 for one in (at(30), people[0]))
+        expected = float(seen @ known) / float(np.linalg.norm(seen) * np.linalg.norm(known))
+        assert decision.likeness == pytest.approx(expected, abs=1e-6)
 
     def test_every_new_person_is_told(self, gallery: Gallery) -> None:
         memory = memory_of(gallery, rules=UNCALIBRATED)
@@ -204,6 +213,26 @@ class TestTheScene:
         assert min(float(asked @ one.vector) for one in entries) > float(asked @ ann.vector)
         memory = memory_of(gallery, rules=MemoryRules(0.3), space=space, scenes=walls)
         assert remember(memory, visit(1, asked))[-1].decision.identity == "Ann"
+
+    def test_both_are_told_to_the_world_and_read_again(self, gallery: Gallery, tmp_path: Path) -> None:
+        plan = CameraPlan("gate", "gate.mp4", START_S)
+        with EventLog(tmp_path / EVENTS) as log:
+            keeper = Keeper(tmp_path, memory=memory_of(gallery, rules=UNCALIBRATED), log=log)
+            views = [View(plan, None, WALL["gate"]), View(plan, None)]  # told once, it is known
+            decisions = [keeper(visit(n, at(20 + n)), view) for n, view in enumerate(views, 1)]
+        assert decisions[1].likeness == pytest.approx(likeness_of_first(at(21), at(22)))
+        told = decisions_in(tmp_path / EVENTS, gallery)["gate", 2]
+        assert (told.likeness, told.score) == (
+            round(decisions[1].likeness or 0, 6),
+            round(decisions[1].score or 0, 6),
+        )
+        assert told.reason == decisions[1].reason
+
+
+def likeness_of_first(first: FloatArray, second: FloatArray) -> float:
+    """Of two visits, the first of which is known."""
+    middle = (3 * WALL["gate"].astype(float) + first) / 4
+    return dot(unit((first - middle).tolist()), unit((second - middle).tolist()))
 
 
 def unit_sum(*vectors: FloatArray) -> FloatArray:
@@ -288,7 +317,7 @@ class TestDuplicates:
     def test_likeness_says_so_where_the_place_is_known(self, gallery: Gallery) -> None:
         decide(gallery, visit(1, at(25)), visit(2, at(25, axis=2)))
         between = unit_sum(at(25), at(25, axis=2))
-        assert at(25) @ at(25, axis=2) > RULES.threshold > likeness(gallery, at(25), at(25, axis=2))  # type: ignore[operator]  # it is a number
+        assert at(25) @ at(25, axis=2) > RULES.threshold > likeness(gallery, at(25), at(25, axis=2))
         decision = decide(gallery, visit(3, between))
         assert (decision.verdict, decision.identity) == ("unknown", "person-3")
 
@@ -308,38 +337,56 @@ class TestDuplicates:
         assert (decision.verdict, decision.identity, decision.runner_up) == ("matched", "person-2", "person-1")
 
 
-def life(
-    people: int, visits: int, *, noise: float, seed: int, scene: bool, dim: int = 64
-) -> tuple[list[Visit], list[int], FloatArray]:
-    """Visits in any order to one camera, whose each is; and how the place looks. Noise is what differs each time."""
+@dataclass(frozen=True)
+class Life:
+    """Visits to one camera, whose each is, and how the place looks without anybody."""
+
+    visits: list[Visit]
+    order: list[int]
+    empty: FloatArray
+
+
+def life(people: int, visits: int, *, noise: float, seed: int, dim: int = 64) -> Life:
+    """In any order. People differ by 1 from each other, and by the noise from one time to the next."""
     rng = np.random.default_rng(seed)
     wall = 0.8 * rng.standard_normal(dim)
     looks = wall + rng.standard_normal((people, dim))
     order = rng.permutation(np.repeat(np.arange(people), visits)).tolist()
-    seen = [looks[who] + noise * rng.standard_normal(dim) for who in order]
-    vectors = [np.asarray(one / np.linalg.norm(one), np.float32) for one in seen]
-    empty = np.asarray(
-        (wall + 0.3 * rng.standard_normal(dim)) / np.mean([np.linalg.norm(one) for one in seen]), np.float32
-    )
-    return [visit(number, vector) for number, vector in enumerate(vectors, 1)], order, empty
+    seen = np.stack([looks[who] + noise * rng.standard_normal(dim) for who in order])
+    lengths = np.linalg.norm(seen, axis=1)
+    empty = (wall + 0.3 * rng.standard_normal(dim)) / lengths.mean()
+    vectors = np.asarray(seen / lengths[:, None], np.float32)
+    return Life([visit(n, vector) for n, vector in enumerate(vectors, 1)], order, np.asarray(empty, np.float32))
 
 
-def lived(
-    gallery: Gallery,
-    rules: MemoryRules,
-    life: tuple[list[Visit], list[int], FloatArray],
-    *,
-    scene: bool,
-    settle: bool = False,
-) -> ReturnerScore:
-    visits, order, empty = life
-    scenes = {"gate": empty} if scene else None
-    space = Space(SPACE.fingerprint, len(empty))
-    kept = remember(memory_of(gallery, rules=rules, space=space), *visits, scenes=scenes)
+def lived(gallery: Gallery, rules: MemoryRules, life: Life, *, scene: bool, settle: bool = False) -> ReturnerScore:
+    scenes = {"gate": life.empty} if scene else None
+    space = Space(SPACE.fingerprint, len(life.empty))
+    kept = remember(memory_of(gallery, rules=rules, space=space), *life.visits, scenes=scenes)
     while settle and merge_late(gallery, propose(gallery, rules=rules, scenes=scenes)):
         pass
     names = {one.id: one.identity for one in gallery.iterate()}
     return score_returners(
-        Returner(who, names.get(one.entry_id or ""), at.first_s, at.last_s)
-        for who, one, at in zip(order, kept, visits, strict=True)
+        Returner(who, names.get(one.entry_id or ""), visit.first_s, visit.last_s)
+        for who, one, visit in zip(life.order, kept, life.visits, strict=True)
     )
+
+
+class TestWhoComesOften:
+    def test_twenty_people_do_not_become_ever_more_and_are_twenty_in_the_end(self, gallery: Gallery) -> None:
+        """The threshold is so strict that one pair in twenty-five of visits of one person misses it."""
+        visits = life(20, 20, noise=0.55, seed=0)
+        strict = MemoryRules(0.75)
+        found = lived(gallery, strict, visits, scene=False)
+        assert 20 < found.identities <= 24 and found.false_merge_rate == 0
+        settled = lived(gallery, strict, visits, scene=False, settle=True)  # the visits are known already
+        assert (settled.identities, settled.relinked, settled.false_merge_rate) == (20, 380, 0)
+
+    @pytest.mark.parametrize("seed", [0, 3])
+    def test_somebody_alone_does_not_become_the_middle_and_a_stranger_to_themselves(
+        self, gallery: Gallery, seed: int
+    ) -> None:
+        """Seen from the empty place, three pairs of their visits in ten are less alike than strangers may be."""
+        visits = life(1, 60, noise=0.65, seed=seed)
+        assert lived(gallery, UNCALIBRATED, visits, scene=True).identities < 10
+        assert lived(gallery, UNCALIBRATED, visits, scene=True, settle=True).identities == 1

@@ -12,7 +12,7 @@ import pytest
 
 from sightline.errors import SourceError
 from sightline.pipeline.people.plans import CameraPlan, Nobody, View
-from sightline.pipeline.people.run import PeopleRun
+from sightline.pipeline.people.run import PeopleRun, scenes_in
 from sightline.pipeline.people.visits import Decision, Visit
 from sightline.pipeline.people.watching import Watch
 from sightline.pipeline.timing import Stopwatch
@@ -21,7 +21,7 @@ from sightline.tracking.detector import Detector
 from sightline.tracking.mot_files import read_mot
 from sightline.tracking.precomputed import read_detections
 from sightline.tracking.tracker import AppearanceTracker
-from sightline.types import Frame, Tracks
+from sightline.types import FloatArray, Frame, Tracks
 from street import ColourEmbedder, write_street
 
 DECISION = Decision("new", "somebody", "")
@@ -40,6 +40,7 @@ class Kept(Nobody):
         self.calls = 0
         self.frames: dict[str, list[int]] = {}
         self.starts: dict[str, float] = {}
+        self.scenes: dict[str, FloatArray] = {}
         self._left = stop_after
         self.stop: Callable[[], None] = lambda: None
 
@@ -47,6 +48,8 @@ class Kept(Nobody):
         self.calls += 1
         self.visits[visit.camera, visit.number] = visit
         self.starts[visit.camera] = view.plan.start_s
+        if view.scene is not None:
+            self.scenes[visit.camera] = view.scene
         return DECISION
 
     def frame_seen(self, camera: str, frame: Frame, present: Tracks) -> None:
@@ -221,6 +224,18 @@ def test_the_only_source_that_is_none_is_an_error(tmp_path: Path) -> None:
     broken.write_bytes(b"not a video at all" * 100)
     with pytest.raises(SourceError, match=r"broken\.mp4"):
         run_of(tmp_path / "out", [[CameraPlan("broken", str(broken), 0.0)]], Kept()).go()
+
+
+def test_how_each_place_looks_is_told_with_its_visits_and_known_to_the_next_run(
+    street: dict[str, Path], tmp_path: Path
+) -> None:
+    kept = Kept()
+    run_of(tmp_path, side_by_side(street), kept).go()
+    found = scenes_in(tmp_path, ["gate", "yard", "roof"])
+    assert found.keys() == kept.scenes.keys() == {"gate", "yard"}
+    for camera, scene in kept.scenes.items():
+        assert np.array_equal(found[camera], scene) and scene.shape == (ColourEmbedder.dim,)
+    assert not np.array_equal(found["gate"], found["yard"])
 
 
 def test_what_keeping_raises_ends_the_run_and_its_threads(street: dict[str, Path], tmp_path: Path) -> None:

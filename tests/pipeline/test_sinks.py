@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from event_examples import example, merge, numbered
+
 from event_brokers import (
     IN_A_URL,
     PASSWORD,
@@ -26,8 +28,6 @@ from event_brokers import (
     redis_server,
     wait_until,
 )
-from event_examples import example, merge, numbered
-
 from sightline.errors import BackendError, ConfigError, SightlineError, SinkError
 from sightline.pipeline.people import mqtt as mqtt_module
 from sightline.pipeline.people.events import Event

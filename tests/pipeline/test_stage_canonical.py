@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stage_films import FILM, RATE, tracked, tracklet
 
 from sightline.pipeline.stages.canonical import canonical_persons, ends_of, links_between
 from sightline.pipeline.stages.config import CanonicalSection
 from sightline.pipeline.stages.tracklet_file import Tracked
 from sightline.types import Tracklet
+from stage_films import FILM, RATE, tracked, tracklet
 
 RULES = CanonicalSection()
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stage_films import FILM, tracked, tracklet
 
 from sightline.errors import SightlineError, SourceError
 from sightline.pipeline.stages.records import (
@@ -20,6 +19,7 @@ from sightline.pipeline.stages.records import (
     write_object,
 )
 from sightline.pipeline.stages.tracklet_file import Tracked, read_tracked, write_tracked
+from stage_films import FILM, tracked, tracklet
 
 ORIGIN = Origin("stage2_track", {"tracker": "appearance", "settings": {"motion_s": 1.2}}, {"stage1_detect": "abc"})
 

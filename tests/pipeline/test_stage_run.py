@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stage_films import BLUE, FRAMES, GREEN, RED, paint_film, write_pipeline
 
 from painted_people import mean_colour_model
 from sightline.card import Threshold
@@ -30,6 +29,7 @@ from sightline.synth.scene import Scene
 from sightline.tracking.mot_files import write_mot
 from sightline.tracking.precomputed import read_detections
 from sightline.video import VideoWriter
+from stage_films import BLUE, FRAMES, GREEN, RED, paint_film, write_pipeline
 
 ALL = ["stage0", "stage1", "stage2", "stage3a", "stage3b", "stage3c"]
 
