@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,15 @@ from sightline.card import CARD_KEY, PIXELS, ImageInput, ModelCard, VectorOutput
 from sightline.onnx_file import read_onnx, with_metadata
 
 SHARED = Path(__file__).resolve().parents[1] / "../shared"
+
+
+@pytest.fixture(autouse=True)
+def messages_as_they_were() -> Iterator[None]:
+    """A test that runs the program with --quiet must not silence what the next one listens for."""
+    ours = logging.getLogger("sightline")
+    before = ours.level
+    yield
+    ours.setLevel(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -325,7 +325,9 @@ def by_slow_loop(known: Sequence[Entry], asked: Entry, rules: MemoryRules, scene
         "identity": identity,
         "scores": [one.score for one in ranked[:2]],
         "likeness": ranked[0].likeness if ranked and middle is not None else None,
-        "ruled out": {name for name in out & best.keys() if best[name].likeness > bar and best[name].score >= cosine},
+        "ruled out": {
+            name for name in out & best.keys() if best[name].likeness > bar + 1e-6 and best[name].score >= cosine
+        },
     }
 
 

@@ -176,8 +176,9 @@ class TestTheMiddle:
     def test_it_is_the_same_to_the_last_bit_in_whatever_order_it_was_told(self) -> None:
         people = [
             ("gate", "a", at(20)),
-            ("gate", "b", at(80)),
-            ("yard", "c", at(70, axis=2)),
+            ("gate", "b", at(77)),
+            ("gate", "c", at(71, axis=2)),
+            ("yard", "c", at(67, axis=2)),
             ("yard", "d", at(65, axis=3)),
         ]
         found = set()

@@ -107,13 +107,9 @@ class _Crowd:
             block = directions[start : start + step] @ directions.T
             for person, row in enumerate(block, start):
                 row[person] = -np.inf
-                if row.max() >= self._least:
+                if row.max() >= self.bar.least:
                     row[self.census.whereabouts.excluded(person, self.rules)] = -np.inf
                     yield from self._nearest_of(person, row)
-
-    @property
-    def _least(self) -> float:
-        return self.bar.cosine if self.bar.likeness is None else self.bar.likeness
 
     def _nearest_of(self, person: int, row: Vectors) -> Iterator[_Near]:
         best = int(row.argmax())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
+from itertools import islice, takewhile
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from sightline.pipeline.people.memory_entries import Sighting
 from sightline.pipeline.people.memory_rules import Bar, MemoryRules, Stays
 from sightline.pipeline.people.scene import Floats, Scenery
 from sightline.pipeline.people.visits import RuledOut
+from sightline.reid.identify import TIE
 from sightline.types import Embeddings
 
 EVERY_ONE = 1 << 31  # hits: no gallery holds so many
@@ -71,10 +72,12 @@ class Lookup:
     def ruled_out(self, *, above: float) -> tuple[RuledOut, ...]:
         """Those of more likeness than that who cannot be it, though they reach the cosine."""
         known = [name for name in self.excuses if name not in self.unborn]
-        better = (one for one in self._nearest(replace(self._considered, identities=known)) if one.likeness > above)
+        alike = takewhile(
+            lambda one: one.likeness > above + TIE, self._nearest(replace(self._considered, identities=known))
+        )
         return tuple(
             RuledOut(one.identity, one.score, self.excuses[one.identity])
-            for one in better
+            for one in alike
             if one.score >= self.bar.cosine
         )
 

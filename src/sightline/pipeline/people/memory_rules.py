@@ -17,8 +17,8 @@ from sightline.reid.identify import MARGIN, TIE
 # Likeness, the cosine with the scene taken out, from which on two may be one. Strangers seldom reach it, and people who
 # come back mostly do (docs/decisions/0008).
 DISTINCT = 0.5
-# Cosine where nobody has calibrated it and the scene is taken out: likeness decides then, and this only keeps out those
-# who have next to nothing in common, for whom a direction is chance.
+# Cosine, besides that likeness, where nobody has calibrated one: no more than a floor. Two who share a scene reach it
+# anyhow, and likeness decides; two who do not reach it share neither that nor looks, whatever is left of them.
 UNCALIBRATED = 0.5
 
 # As a track breaks and goes on under another number, a tracker may follow both for a moment: that is not two people.
@@ -71,6 +71,11 @@ class Bar:
 
     cosine: float
     likeness: float | None  # None: it is the cosine
+
+    @property
+    def least(self) -> float:
+        """Likeness, whatever that is."""
+        return self.cosine if self.likeness is None else self.likeness
 
     def is_reached(self, cosine: float, likeness: float) -> bool:
         return cosine >= self.cosine and (self.likeness is None or likeness >= self.likeness)

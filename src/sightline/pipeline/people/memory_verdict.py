@@ -25,7 +25,6 @@ def decided(lookup: Lookup) -> tuple[Decision, Entry | None]:
     """What follows from the gallery, and an entry of whom it was recognised as. Who is new has no name yet."""
     nearest, runner_up, *_ = (*lookup.possible[:2], None, None)
     answer, bar = _answer(lookup), lookup.bar
-    least = bar.cosine if bar.likeness is None else bar.likeness
     decision = Decision(
         answer.verdict,
         answer.whose.identity if answer.whose else None,
@@ -34,7 +33,7 @@ def decided(lookup: Lookup) -> tuple[Decision, Entry | None]:
         *_named(nearest),
         *_named(runner_up),
         None if nearest is None or bar.likeness is None else nearest.likeness,
-        ruled_out=lookup.ruled_out(above=answer.whose.likeness if answer.whose else least),
+        ruled_out=lookup.ruled_out(above=answer.whose.likeness if answer.whose else bar.least),
     )
     return decision, answer.whose.entry if answer.whose else None
 
