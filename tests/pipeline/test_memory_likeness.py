@@ -27,7 +27,7 @@ from memory_visits import (
 )
 
 from sightline.gallery.gallery import Entry, Gallery, Space
-from sightline.pipeline.people import memory_lookup
+from sightline.pipeline.people import memory_lookup, scene
 from sightline.pipeline.people.event_log import EventLog
 from sightline.pipeline.people.keeping import EVENTS, Keeper, decisions_in
 from sightline.pipeline.people.late_merges import merge_late, propose
@@ -383,9 +383,16 @@ class TestWhoComesOften:
         assert (settled.identities, settled.relinked, settled.false_merge_rate) == (20, 380, 0)
 
     @pytest.mark.parametrize("seed", [0, 3])
-    def test_somebody_alone_does_not_become_the_middle_and_a_stranger_to_themselves(
-        self, gallery: Gallery, seed: int
+    def test_somebody_alone_would_become_the_middle_and_a_stranger_to_themselves(
+        self, gallery: Gallery, monkeypatch: pytest.MonkeyPatch, seed: int
     ) -> None:
+        """Were their second name counted as another person, and their third."""
+        monkeypatch.setattr(scene, "ALIKE", 2.0)
+        visits = life(1, 60, noise=0.65, seed=seed)
+        assert lived(gallery, UNCALIBRATED, visits, scene=True, settle=True).identities > 50
+
+    @pytest.mark.parametrize("seed", [0, 3])
+    def test_somebody_alone_does_not_become_the_middle(self, gallery: Gallery, seed: int) -> None:
         """Seen from the empty place, three pairs of their visits in ten are less alike than strangers may be."""
         visits = life(1, 60, noise=0.65, seed=seed)
         assert lived(gallery, UNCALIBRATED, visits, scene=True).identities < 10

@@ -35,6 +35,8 @@ VERBS = {
     "cluster": "compare the people of a video, and write the page to choose from",
     "ball": "find the ball in a video or a camera: its trajectory, a report, the video with it drawn in",
     "select": "carry a choice made on the page into files",
+    "quantize": "make a smaller, faster model of a model, and measure what that cost",
+    "compare": "hold two forms of a model, or what they put out, against each other",
     "ascend": "take a model to an Ascend: files, commands, inputs, runs, figures",
     "deepstream": "write a folder in which DeepStream recognises people, from a model",
     "doctor": "show what this machine can run, and what is wrong with a model, a configuration or a deployment",

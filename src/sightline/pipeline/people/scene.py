@@ -26,8 +26,8 @@ FEWEST_PLACES = 6  # that show nobody, for their mean to mean anything
 PRIOR = 3.0  # people that the look of the empty place counts as
 FEWEST_PEOPLE = 3  # whose mean says something of a place that nobody saw empty
 MOST_PEOPLE = 200  # the last of a camera; more would hardly move their mean
-# Cosine, seen from the empty place: before one camera strangers seldom reach it, and visits of one person mostly do. Lower,
-# too few strangers would count, and before a plain wall the middle would stay where it began.
+# Cosine, seen from the empty place: before one camera strangers seldom reach it, and visits of one person mostly do.
+# Were it lower, strangers would count too little, and the middle would stay where it began.
 ALIKE = 0.7
 
 
