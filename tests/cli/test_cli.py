@@ -70,7 +70,7 @@ class TestWrongUse:
             (["embde", "crops"], "'embed'"),
             (["--frob"], "VERB"),
             (["--", "doctor"], "VERB"),
-            (["doctor", "extra"], "unrecognized arguments: extra"),
+            (["doctor", "--extra"], "unrecognized arguments: --extra"),
             (["inspect"], "the following arguments are required: MODEL"),
             (["-q", "doctor"], "unrecognized arguments: -q"),
         ],
